@@ -1,0 +1,44 @@
+# The two commands of a newcomer are `make demo` and `make test`; each sets up what it needs.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= config.yaml
+# pytest-timeout bounds every test; two cores are enough.
+PYTEST_ARGS ?=
+
+.PHONY: demo test serve check bench faults clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0" --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0" --editable ".[test]"
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/tumor-node demo
+
+test: $(VENV)/.installed-test
+	sh tests/install-peers.sh
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+serve: $(VENV)/.installed
+	$(BIN)/tumor-node serve --config $(CONFIG)
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks
+
+faults: $(VENV)/.installed-test
+	$(BIN)/python -m tests.acceptance.kill_campaign --rounds 20
+
+clean:
+	rm -rf $(VENV) var build *.egg-info

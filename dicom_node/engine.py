@@ -1,0 +1,135 @@
+"""The durable job engine (dbos) behind one small door: a workflow per analysis run, a step per stage.
+
+A crash resumes at the step that was cut off; a step may therefore run twice, and every handler must be idempotent. Only
+run ids pass through the engine's database, as JSON. Traps this module answers (found by trial, dbos 3.4): the executor id
+must be unique per live process, the application version must not follow the source's hash, the default serializer is
+pickle, and `register_queue` works only after launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
+from sqlalchemy.exc import DBAPIError
+
+from dicom_node.errors import Transient
+
+ANALYSIS_QUEUE = "analysis"
+_APPLICATION_NAME = "brain-tumor-node"
+#: Workflows outlive an upgrade only if their version does not change with every release; raise it when steps change.
+_WORKFLOW_VERSION = "1"
+_PENDING = ("ENQUEUED", "PENDING", "DELAYED")
+#: A run whose process died this often in the middle is poison: it is parked and blocks nobody.
+_MOST_RECOVERIES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One stage of a run. handler: takes the run id; must be idempotent."""
+
+    name: str
+    handler: Callable[[str], None]
+
+
+class Engine:
+    """Runs `steps` in order for every submitted run id, durably, one run at a time in this process.
+
+    `on_failure(run_id, error)` is called when a step raised an error that retrying does not mend; a `Transient` error is
+    tried `attempts` times with doubled waits first.
+    """
+
+    def __init__(
+        self,
+        *,
+        database_url: str,
+        executor_id: str,
+        steps: Sequence[Step],
+        on_failure: Callable[[str, Exception], None],
+        attempts: int = 3,
+        poll_s: float = 0.5,
+    ) -> None:
+        self._poll_s = poll_s
+        config: DBOSConfig = {
+            "name": _APPLICATION_NAME,
+            "system_database_url": database_url,
+            "executor_id": executor_id,
+            "application_version": _WORKFLOW_VERSION,
+            "serializer": DBOSPortableJSONSerializer(),
+            "log_level": "WARNING",
+            "max_executor_threads": 4,
+        }
+        DBOS(config=config)
+
+        @DBOS.workflow(name="analysis", max_recovery_attempts=_MOST_RECOVERIES)
+        def analysis(run_id: str) -> None:
+            try:
+                for step in steps:
+                    DBOS.run_step(
+                        {
+                            "name": step.name,
+                            "retries_allowed": True,
+                            "max_attempts": attempts,
+                            "interval_seconds": 2.0,
+                            "backoff_rate": 2.0,
+                            "should_retry": _may_pass,
+                        },
+                        step.handler,
+                        run_id,
+                    )
+            except Exception as error:  # the one broad catch of a run: whatever a step raised becomes the scan's failure
+                on_failure(run_id, _cause(error))
+
+        self._workflow = analysis
+
+    def start(self) -> None:
+        """Open the job database, take up this executor's unfinished runs and begin to serve the queue."""
+        DBOS.launch()
+        DBOS.register_queue(ANALYSIS_QUEUE, worker_concurrency=1, polling_interval_sec=self._poll_s)
+
+    def stop(self) -> None:
+        """Stop serving; a run cut off here resumes at the next start."""
+        DBOS.destroy(destroy_registry=True)
+
+    def submit(self, run_id: str) -> None:
+        """Queue a run. Submitting one run id again, from anywhere, changes nothing."""
+        with SetWorkflowID(_workflow_id(run_id)):
+            DBOS.enqueue_workflow(ANALYSIS_QUEUE, self._workflow, run_id)
+
+    def is_poison(self, run_id: str) -> bool:
+        """True where the engine has given the run up because its process died in it too often."""
+        return any(
+            status.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
+            for status in DBOS.list_workflows(workflow_ids=[_workflow_id(run_id)], load_input=False, load_output=False)
+        )
+
+    def take_over(self, executor_id: str) -> int:
+        """Put a dead executor's unfinished runs back on the queue; returns how many."""
+        runs = DBOS.list_workflows(status="PENDING", executor_id=executor_id, load_input=False, load_output=False)
+        for run in runs:
+            DBOS.resume_workflow(run.workflow_id, queue_name=ANALYSIS_QUEUE)
+        return len(runs)
+
+    def unfinished(self) -> int:
+        """Number of runs queued or under way."""
+        return len(DBOS.list_workflows(status=list(_PENDING), load_input=False, load_output=False))
+
+
+def _workflow_id(run_id: str) -> str:
+    return f"analysis-{run_id}"
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Worth another try: our Transient errors, and a database that is locked or restarting."""
+    return isinstance(error, (Transient, DBAPIError))
+
+
+def _cause(error: Exception) -> Exception:
+    """The handler's own error where dbos wrapped it after the last retry."""
+    wrapped = getattr(error, "errors", None)
+    if wrapped:
+        last = wrapped[-1]
+        if isinstance(last, Exception):
+            return last
+    return error

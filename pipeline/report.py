@@ -1,0 +1,215 @@
+"""What leaves the pipeline: plain frozen values, no file, no DICOM, no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+import numpy as np
+
+from pipeline.errors import InvalidVolume
+from pipeline.volume import Grid, LabelArray, SeriesRole
+
+RESEARCH_NOTICE = "For research and decision support only. Not a medical device; not clinically validated."
+
+
+class Stage(StrEnum):
+    """The stages of one analysis, in order."""
+
+    PREPARE = "prepare"
+    DETECT = "detect"
+    CLASSIFY = "classify"
+    SEGMENT = "segment"
+    MEASURE = "measure"
+
+
+class SkipCode(StrEnum):
+    """Why a stage did not run."""
+
+    ROLE_MISSING = "role-missing"
+    MODEL_UNAVAILABLE = "model-unavailable"
+    NO_TUMOUR_DETECTED = "no-tumour-detected"
+    NOTHING_SEGMENTED = "nothing-segmented"
+    REGISTRATION_FAILED = "registration-failed"
+    STAGE_FAILED = "stage-failed"
+
+
+class Label(IntEnum):
+    """BraTS voxel labels: disjoint compartments. WT = NCR + ED + ET; TC = NCR + ET."""
+
+    NCR = 1
+    ED = 2
+    ET = 4
+
+
+class Region(StrEnum):
+    """The nested regions a segmenter gives probabilities for, in this order."""
+
+    WT = "WT"
+    TC = "TC"
+    ET = "ET"
+
+
+REGION_LABELS: Mapping[Region, tuple[Label, ...]] = {
+    Region.WT: (Label.NCR, Label.ED, Label.ET),
+    Region.TC: (Label.NCR, Label.ET),
+    Region.ET: (Label.ET,),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """Which weights gave an answer. `weights_sha256` is the hash of the weight file, 64 hex digits."""
+
+    name: str
+    version: str
+    task: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A stage that did not run, and why: a code for tables, a sentence for people."""
+
+    stage: Stage
+    code: SkipCode
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A qualitative answer of a model about the study.
+
+    value: 'tumour' or 'no tumour' for detection; a class name for the type. probability: of `value`, 0..1.
+    probabilities: every class to its probability. basis: the stated rule from slices to study.
+    slice_probabilities: (position along the patient's axis in mm, probability of tumour) for each slice read.
+    """
+
+    stage: Stage
+    value: str
+    probability: float
+    probabilities: Mapping[str, float]
+    basis: str
+    role: SeriesRole
+    model: ModelIdentity
+    slice_probabilities: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Segmentation:
+    """Disjoint labels (see `Label`; 0 is background), uint8 (I, J, K) on `grid`, the reference series' own grid.
+
+    Raises:
+        InvalidVolume: shape differs from the grid's, or a value is none of 0, 1, 2, 4.
+    """
+
+    labels: LabelArray
+    grid: Grid
+    model: ModelIdentity
+
+    def __post_init__(self) -> None:
+        labels = np.asarray(self.labels, dtype=np.uint8)
+        object.__setattr__(self, "labels", labels)
+        if labels.shape != self.grid.shape:
+            raise InvalidVolume(f"labels of shape {labels.shape} do not fit a grid of shape {self.grid.shape}")
+        if not set(np.unique(labels)) <= {0, *Label}:
+            raise InvalidVolume(f"labels must be 0, 1, 2 or 4, found {np.unique(labels).tolist()}")
+
+    def region(self, region: Region) -> LabelArray:
+        """uint8 (I, J, K), 1 inside the region: the union of its labels."""
+        return np.isin(self.labels, [int(label) for label in REGION_LABELS[region]]).astype(np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A number with its unit. quantity: e.g. 'volume', 'longest axial diameter', 'perpendicular axial diameter'.
+
+    subject: what was measured: a Region or Label name ('WT', 'ET', ...). lesion: its number from 1, or None for the
+    total. unit: UCUM ('mL', 'mm').
+    """
+
+    quantity: str
+    subject: str
+    value: float
+    unit: str
+    lesion: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiameterLine:
+    """A diameter drawn on one slice: both ends in RAS+ mm, so that it can be drawn on any grid."""
+
+    start_mm: tuple[float, float, float]
+    end_mm: tuple[float, float, float]
+    length_mm: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesion:
+    """One connected component of the whole tumour, numbered from 1 by falling volume."""
+
+    number: int
+    centroid_mm: tuple[float, float, float]
+    volume_ml: float
+    longest: DiameterLine | None = None
+    perpendicular: DiameterLine | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrationResult:
+    """How one series was brought to the reference: rigid, moving to reference, with what was measured of it."""
+
+    role: SeriesRole
+    rotation_deg: float
+    translation_mm: float
+    overlap: float
+    similarity_before: float
+    similarity_after: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """Something a reader should know before trusting a number. code is stable, text is for people."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageTiming:
+    """Wall-clock seconds of one stage and the process's peak resident memory in MB when it ended."""
+
+    stage: Stage
+    seconds: float
+    peak_memory_mb: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that leaves the pipeline for one study."""
+
+    roles: tuple[SeriesRole, ...]
+    reference_role: SeriesRole
+    reference_grid: Grid
+    detection: Finding | Skipped
+    tumour_type: Finding | Skipped
+    segmentation: Segmentation | Skipped
+    measurements: tuple[Measurement, ...] | Skipped
+    lesions: tuple[Lesion, ...] = ()
+    registrations: tuple[RegistrationResult, ...] = ()
+    flags: tuple[Flag, ...] = ()
+    timings: tuple[StageTiming, ...] = ()
+    notice: str = field(default=RESEARCH_NOTICE)
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Every stage that did not run, in order."""
+        parts = (self.detection, self.tumour_type, self.segmentation, self.measurements)
+        return tuple(part for part in parts if isinstance(part, Skipped))
+
+    @property
+    def models(self) -> tuple[ModelIdentity, ...]:
+        """The models that gave an answer, in order of their stages."""
+        parts = (self.detection, self.tumour_type, self.segmentation)
+        return tuple(part.model for part in parts if not isinstance(part, Skipped))

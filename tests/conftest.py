@@ -1,0 +1,42 @@
+"""Fixtures shared by every test: where the real data and the Debian tools are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _absent(reason: str) -> None:
+    """Skip with the reason; in CI, where everything is installed, an absence is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason} (required in CI)")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real MRI, from BTN_SHARED_DATA or beside the checkout."""
+    folder = Path(os.environ.get("BTN_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        _absent(f"no real MRI data at {folder}: set BTN_SHARED_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def debian_tool() -> Callable[[str], str]:
+    """A function from a program's name to its path in /usr/bin or /usr/sbin (the venv has look-alikes by pynetdicom)."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name, path="/usr/bin:/usr/sbin")
+        if path is None:
+            _absent(f"{name} is not installed: apt-get install the packages the README names")
+        assert path is not None
+        return path
+
+    return find
