@@ -1,0 +1,69 @@
+"""What a sender is given and what it answers, whatever its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """One receiver of results.
+
+    name: what deliveries are kept under. kind: a key of `destinations.SENDERS`. kinds: the results it gets ('SEG',
+    'SR'). timeout_s: for the connection, and again for each answer.
+    """
+
+    name: str
+    ae_title: str
+    host: str
+    port: int
+    kind: str = "dicom"
+    kinds: tuple[str, ...] = ("SEG", "SR")
+    timeout_s: float = 60.0
+
+    def wants(self, kind: str) -> bool:
+        """True where results of this kind are owed to it."""
+        return kind in self.kinds
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutgoingObject:
+    """A finished result file: sent as it is, the same bytes on every attempt."""
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+
+
+class Verdict(StrEnum):
+    """What came of sending one object."""
+
+    SENT = "sent"
+    RETRY = "retry"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendOutcome:
+    """The verdict on one object. status: the DIMSE status where one came. text: one line, without patient data."""
+
+    sop_instance_uid: str
+    verdict: Verdict
+    text: str
+    status: int | None = None
+
+
+class ResultSender(Protocol):
+    """Sends to one destination."""
+
+    def send(self, objects: Sequence[OutgoingObject]) -> tuple[SendOutcome, ...]:
+        """Send all, over one connection where the protocol allows; one outcome for each object, in order.
+
+        A peer that is down, slow or confused is an outcome, not an exception.
+        """
+        ...

@@ -1,0 +1,156 @@
+"""The coded concepts of our result objects, each written once.
+
+Standard codes were compared with the DICOM code dictionaries that pydicom carries (a test repeats that); the NCIt codes
+of the tumour types are not in any DICOM context group and are marked so. Where no standard code says what is meant, a
+private one of scheme 99BTN does: `PRIVATE_SCHEME` travels in every object that uses one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from pydicom.sr.coding import Code
+
+from pipeline.report import Label, SkipCode, Stage
+
+PRIVATE_SCHEME = "99BTN"
+PRIVATE_SCHEME_NAME = "Brain tumor node"
+
+# In pydicom's dictionaries; the context group follows.
+BRAIN = Code("12738006", "SCT", "Brain")  # CID 4
+MORPHOLOGICALLY_ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")  # CID 7150
+NECROSIS = Code("6574001", "SCT", "Necrosis")  # CID 7168
+EDEMA = Code("79654002", "SCT", "Edema")  # CID 7168, 7169
+ENHANCING_LESION = Code("C113842", "NCIt", "Enhancing Lesion")  # CID 7168, 7169
+LESION_OF_BRAIN = Code("301766008", "SCT", "Lesion of Brain")  # CID 7151
+NEOPLASM = Code("108369006", "SCT", "Neoplasm")  # CID 7151
+ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")  # CID 7162
+IMAGING_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")  # CID 7021
+BRAIN_MRI = Code("24590-2", "LN", "Brain MRI")  # CID 646
+VOLUME = Code("118565006", "SCT", "Volume")  # CID 7469
+LONG_AXIS = Code("103339001", "SCT", "Long Axis")  # CID 7469; OHIF compares this spelling
+SHORT_AXIS = Code("103340004", "SCT", "Short Axis")  # CID 7469
+SUM_OF_VOXELS = Code("126030", "DCM", "Sum of segmented voxel method for volume")  # CID 7474
+PROBABILITY = Code("122157", "DCM", "Probability")  # PS3.16 annex D
+PRESENT = Code("52101004", "SCT", "Present")  # CID 240
+ABSENT = Code("272519000", "SCT", "Absent")  # CID 240
+COMMENT = Code("121106", "DCM", "Comment")  # CID 12101
+PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")  # CID 7005
+QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")  # TID 1500's own container
+IMAGE_LIBRARY = Code("111028", "DCM", "Image Library")  # TID 1600
+IMAGE_LIBRARY_GROUP = Code("126200", "DCM", "Image Library Group")  # TID 1600
+MODALITY = Code("121139", "DCM", "Modality")  # TID 1602
+MAGNETIC_RESONANCE = Code("MR", "DCM", "Magnetic Resonance")  # CID 29
+FRAME_OF_REFERENCE_UID = Code("112227", "DCM", "Frame of Reference UID")  # TID 1602
+PIXEL_ROWS = Code("110910", "DCM", "Pixel Data Rows")  # TID 1602
+PIXEL_COLUMNS = Code("110911", "DCM", "Pixel Data Columns")  # TID 1602
+HORIZONTAL_SPACING = Code("111026", "DCM", "Horizontal Pixel Spacing")  # TID 1604
+VERTICAL_SPACING = Code("111066", "DCM", "Vertical Pixel Spacing")  # TID 1604
+SOURCE = Code("260753009", "SCT", "Source")  # TID 1601
+DEVICE = Code("121007", "DCM", "Device")  # CID 270
+ENGLISH = Code("en-US", "RFC5646", "English (United States)")  # CID 5000
+
+MILLILITER = Code("mL", "UCUM", "milliliter")
+MILLIMETER = Code("mm", "UCUM", "millimeter")
+PIXELS = Code("{pixels}", "UCUM", "Pixels")
+RATIO = Code("1", "UCUM", "no units")
+
+# Ours. No context group holds a predicted tumour type, or the state of an algorithm's stage.
+PREDICTED_TYPE = Code("TUMOR-TYPE", PRIVATE_SCHEME, "Tumor type suggested by an image classifier")
+STAGE_COMPLETED = Code("COMPLETED", PRIVATE_SCHEME, "Stage completed")
+
+_SKIP_VALUES: Mapping[SkipCode, str] = MappingProxyType(
+    {
+        SkipCode.ROLE_MISSING: "ROLE-MISSING",
+        SkipCode.MODEL_UNAVAILABLE: "MODEL-UNAVAIL",
+        SkipCode.NO_TUMOUR_DETECTED: "NO-TUMOR",
+        SkipCode.NOTHING_SEGMENTED: "NOTHING-SEGM",
+        SkipCode.REGISTRATION_FAILED: "REGIST-FAILED",
+        SkipCode.STAGE_FAILED: "STAGE-FAILED",
+    }
+)
+
+_TUMOUR_TYPES: Mapping[str, Code] = MappingProxyType(
+    {
+        # NCI Thesaurus preferred terms; in no DICOM context group.
+        "glioma": Code("C3059", "NCIt", "Glioma"),
+        "meningioma": Code("C3230", "NCIt", "Meningioma"),
+        "pituitary": Code("C3329", "NCIt", "Pituitary Neuroendocrine Tumor"),
+    }
+)
+
+_UNITS: Mapping[str, Code] = MappingProxyType({"mL": MILLILITER, "mm": MILLIMETER, "1": RATIO})
+
+_QUANTITIES: Mapping[str, Code] = MappingProxyType(
+    {
+        "volume": VOLUME,
+        "longest axial diameter": LONG_AXIS,
+        "perpendicular axial diameter": SHORT_AXIS,
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentKind:
+    """How one label of a segmentation is named in SEG and SR. rgb: 0..255, shown by viewers."""
+
+    label: Label
+    name: str
+    property_type: Code
+    rgb: tuple[int, int, int]
+
+
+#: The segments, in the order of their numbers. RESULTS: disjoint compartments, CID 7168.
+SEGMENT_KINDS: tuple[SegmentKind, ...] = (
+    SegmentKind(label=Label.NCR, name="Necrotic tumor core", property_type=NECROSIS, rgb=(216, 191, 216)),
+    SegmentKind(label=Label.ED, name="Edema", property_type=EDEMA, rgb=(140, 224, 228)),
+    SegmentKind(label=Label.ET, name="Enhancing tumor", property_type=ENHANCING_LESION, rgb=(255, 60, 60)),
+)
+
+#: What a measurement's subject is called, besides the segments: composites have no segment of their own.
+SUBJECTS: Mapping[str, tuple[str, Code]] = MappingProxyType(
+    {
+        "WT": ("Whole tumor (WT)", LESION_OF_BRAIN),
+        "TC": ("Tumor core (TC)", NEOPLASM),
+        **{kind.label.name: (f"{kind.name} ({kind.label.name})", kind.property_type) for kind in SEGMENT_KINDS},
+    }
+)
+
+
+def private_code(text: str, meaning: str) -> Code:
+    """A 99BTN code whose value is `text` in capitals, cut to the 16 characters of SH; meaning: at most 64."""
+    value = re.sub(r"[^A-Z0-9]+", "-", text.upper()).strip("-")[:16].strip("-")
+    return Code(value or "OTHER", PRIVATE_SCHEME, meaning[:64])
+
+
+def tumour_type_code(class_name: str) -> Code:
+    """The code of a classifier's class; a private one for a class that is not among the known types."""
+    return _TUMOUR_TYPES.get(class_name.lower()) or private_code(class_name, class_name)
+
+
+def type_probability_code(class_name: str) -> Code:
+    """The concept 'probability that the type is `class_name`'."""
+    return private_code(f"P-{class_name}", f"Probability of {class_name}")
+
+
+def quantity_code(quantity: str) -> Code:
+    """The concept of a measured quantity as the pipeline names it."""
+    return _QUANTITIES.get(quantity) or private_code(quantity, quantity)
+
+
+def unit_code(unit: str) -> Code:
+    """The UCUM code of a unit."""
+    return _UNITS.get(unit) or Code(unit, "UCUM", unit)
+
+
+def stage_code(stage: Stage) -> Code:
+    """The concept 'state of this stage of the analysis'."""
+    return private_code(f"STAGE-{stage.value}", f"State of stage: {stage.value}")
+
+
+def skip_code(code: SkipCode) -> Code:
+    """The coded reason why a stage did not run."""
+    return Code(_SKIP_VALUES[code], PRIVATE_SCHEME, f"Stage not run: {code.value}")
