@@ -1,0 +1,75 @@
+"""The card of a 2D model: what it is, what it saw, how well it did, and what it must not be used for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.evaluation.slice_table import slice_table
+from pipeline.report import RESEARCH_NOTICE
+
+_TASKS = {
+    "detection": "Does this slice show a tumour? Two classes: notumor, tumor.",
+    "type": "Which tumour does this slice show? Four classes: glioma, meningioma, notumor, pituitary.",
+}
+
+
+def card_text(
+    entry: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]], epoch: Mapping[str, Any], rounding: float
+) -> str:
+    """Markdown. entry: the manifest's. figures: split to `summarise`'s dict. epoch: its row of the curves, with
+    'epochs', the number of all. rounding: how far float16 storage moves a probability at most."""
+    architecture, side = entry["architecture"], entry["input_size"]
+    tables = "\n\n".join(f"{split}:\n\n```\n{slice_table(one)}\n```" for split, one in figures.items())
+    unseen = "" if "test" in figures else "\nThe test slices have not been read for this interim version.\n"
+    return f"""# {entry["name"]} {entry["version"]}
+
+**{RESEARCH_NOTICE}**
+
+{_TASKS[entry["task"]]}
+Date: {entry["date"]}. File: `{entry["file"]}`.
+
+## Network
+
+{architecture["network"]} at {architecture["width"]:g} of its published width, {architecture["parameters"]:,}
+parameters, from random weights (no pretraining). Input: one grey slice of {side} x {side} in 0..1, cropped to the
+head, in the radiological orientation (`pipeline/slices.py`). Output: {len(entry["classes"])} probabilities, in the
+order {", ".join(entry["classes"])}. Weights are stored as float16 and computed in float32; this moved a
+probability by at most {rounding:.4f} on 32 validation slices. Calibrated on the validation slices with temperature
+{entry["temperature"]:g}.
+
+## Training
+
+`python -m pipeline.models.training.slice_training` (one backbone with a detection head, a type head and an auxiliary
+tumour outline), then `slice_release`. Epoch {epoch["epoch"]} of {epoch["epochs"]}, chosen by validation score among
+those at {epoch["size"]} pixels; earlier epochs were at lower resolution. CPU only, a little over an hour on one shared
+core: a first set, not trained to its end. Curves: `ResNet50-slices-curves.csv` and `.png`.
+
+## Data
+
+- Cheng et al. (PLoS ONE 2015, 10.1371/journal.pone.0140381; figshare 1512427): T1CE, 233 patients, glioma, meningioma,
+  pituitary. CC BY 4.0 as stated by third parties.
+- TCGA-LGG by Buda et al. (`kaggle_3m`; Comput Biol Med 2019): FLAIR or T1CE, glioma, and slices of the same patients
+  well away from it as no tumour. CC BY-NC-SA 4.0, not verified.
+- Br35H and the no-tumour part of Sartaj's collection: web images, patients unknown, licences not verified.
+- For training only: slices of TCGA-LGG stacks of the training patients, of 11 BraTS cases (2013-2021) and of one
+  open_ms_data volume without tumour (CC BY). BraTS is by registration; redistribution is not cleared.
+
+Split by patient where known, else by look-alike group; no patient of val or test is in train.
+Validation chose the epoch and the temperature. The test slices were read once, after both.
+
+## Figures
+
+{tables}
+{unseen}
+Patient-grouped bootstrap for the intervals. `lgg` has tumour and no-tumour slices of the same patients and is the
+honest test of detection; in `figshare` every slice has a tumour.
+
+## Limits
+
+- Meningioma and pituitary come from one source (T1CE), so the source says something about the type.
+- 'No tumour' in TCGA means no visible abnormality in that slice, not a healthy brain. Other lesions (stroke, MS,
+  abscess, metastasis) and children were not in the data, or hardly: the answer there is undefined.
+- One slice is read at a time; the study's answer is an aggregate of slices (`pipeline/analysis.py`).
+- A licence for use beyond research has not been established for all of the data above.
+"""

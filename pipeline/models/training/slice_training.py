@@ -1,0 +1,296 @@
+"""Train the 2D network: python -m pipeline.models.training.slice_training --data DIR --out DIR --seed 1 --resume.
+
+From scratch: one backbone, a detection head on every slice, a type head where the type is known, and an auxiliary
+head for the tumour's outline. Low resolution first, full size last. The same seed, data and stages give the same
+batches; a run that was stopped goes on at its last epoch with --resume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.evaluation.classification_metrics import auc
+from pipeline.models.training import slice_augment
+from pipeline.models.training.slice_data import TYPE_CLASSES, UNSPECIFIED, SliceSet, balanced_weights, cached_slices
+from pipeline.models.training.slice_network import training_network
+
+#: Side in pixels and number of epochs of each stage.
+STAGES = "96x20,160x4,224x4"
+BATCH = 32
+SLICES_AN_EPOCH = 2048
+PEAK_RATE = 1e-3
+WARM_UP_EPOCHS = 2
+WEIGHT_DECAY = 0.02
+AVERAGE_DECAY = 0.995
+SMOOTHING = 0.05
+MIXED_SHARE = 0.1
+OUTLINE_WEIGHT = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The side in pixels of each epoch's pictures."""
+
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Plan:
+        """From '96x24,224x6': 24 epochs at 96 pixels, then 6 at 224."""
+        pairs = [part.split("x") for part in text.split(",")]
+        return cls(sizes=tuple(int(size) for size, epochs in pairs for _ in range(int(epochs))))
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: a linear rise over the first epochs, then half a cosine down to a hundredth."""
+        steps = SLICES_AN_EPOCH // BATCH
+        rise = WARM_UP_EPOCHS * steps
+        if step < rise:
+            return PEAK_RATE * (step + 1) / rise
+        done = (step - rise) / max(1, len(self.sizes) * steps - rise)
+        return PEAK_RATE * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+class SliceTrainer:
+    """Network, running average, optimiser and history of one run; `out` holds state.npz, curves.csv and curves.png."""
+
+    def __init__(self, train: SliceSet, val: SliceSet, out: Path, seed: int, plan: Plan) -> None:
+        import keras
+
+        keras.utils.set_random_seed(seed)
+        self.train, self.val, self.out, self.seed, self.plan = train, val, out, seed, plan
+        self.network = training_network(TYPE_CLASSES)
+        self.average = training_network(TYPE_CLASSES)
+        self.average.set_weights(self.network.get_weights())
+        self.optimiser = keras.optimizers.AdamW(PEAK_RATE, weight_decay=WEIGHT_DECAY, clipnorm=5.0)
+        self.optimiser.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        self.optimiser.build(self.network.trainable_variables)
+        self.history: list[dict[str, float]] = []
+        self._pictures: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+        self._steps: dict[int, Any] = {}
+
+    def run(self) -> None:
+        """Train to the end of the plan, writing state and curves after every epoch."""
+        for epoch in range(len(self.history), len(self.plan.sizes)):
+            started = time.monotonic()
+            size = self.plan.sizes[epoch]
+            losses = self._epoch(epoch, size)
+            row = {"epoch": epoch + 1, "size": size, **losses, **self.validate(size),
+                   "seconds": round(time.monotonic() - started, 1)}
+            self.history.append(row)
+            print(json.dumps(row), flush=True)
+            self._keep(row)
+
+    def validate(self, size: int) -> dict[str, float]:
+        """Figures of the averaged network on the validation slices at `size` pixels."""
+        detection, kinds = predict(self.average, self.val, size)
+        known = self.val.kind != UNSPECIFIED
+        lgg = self.val.dataset == "lgg"
+        right = kinds[known].argmax(1) == self.val.kind[known]
+        recalls = [right[self.val.kind[known] == k].mean() for k in range(len(TYPE_CLASSES))]
+        figures = {
+            "detection_auc": auc(self.val.tumour, detection), "lgg_auc": auc(self.val.tumour[lgg], detection[lgg]),
+            "detection_accuracy": float(((detection > 0.5) == self.val.tumour).mean()),
+            "type_accuracy": float(right.mean()), "type_recall": float(np.mean(recalls)),
+        }
+        figures["score"] = (figures["detection_auc"] + figures["lgg_auc"] + figures["type_recall"]) / 3
+        return {name: round(float(value), 4) for name, value in figures.items()}
+
+    def _epoch(self, epoch: int, size: int) -> dict[str, float]:
+        import tensorflow as tf
+
+        rng = np.random.default_rng([self.seed, epoch])
+        pictures, outlines = self._at(size)
+        step = self._steps.setdefault(size, self._build_step(size))
+        chosen = rng.choice(len(self.train), SLICES_AN_EPOCH, p=balanced_weights(self.train))
+        steps = SLICES_AN_EPOCH // BATCH
+        total = np.zeros(3)
+        for n in range(steps):
+            index = chosen[n * BATCH : (n + 1) * BATCH]
+            done = epoch * steps + n
+            self.optimiser.learning_rate.assign(self.plan.rate(done))
+            lam = np.where(rng.random(BATCH) < MIXED_SHARE, rng.uniform(0.6, 1.0, BATCH), 1.0).astype(np.float32)
+            kind = np.eye(len(TYPE_CLASSES) + 1, dtype=np.float32)[self.train.kind[index]][:, : len(TYPE_CLASSES)]
+            total += step(
+                tf.constant(pictures[index]), tf.constant(outlines[index]),
+                tf.constant(self.train.tumour[index].astype(np.float32)), tf.constant(kind),
+                tf.constant(self.train.outlined[index].astype(np.float32)),
+                tf.constant(slice_augment.random_affine(rng, BATCH, size)),
+                tf.constant(slice_augment.brightness_curves(rng, BATCH)), tf.constant(lam),
+                tf.constant([self.seed * 1000 + epoch, n * 100], tf.int32),
+                tf.constant(min(AVERAGE_DECAY, (1 + done) / (10 + done)), tf.float32),
+            ).numpy()
+        names = ("loss_detection", "loss_type", "loss_outline")
+        return dict(zip(names, (total / steps).round(4).tolist(), strict=True))
+
+    def _build_step(self, size: int) -> Any:
+        import tensorflow as tf
+
+        network, optimiser = self.network, self.optimiser
+        pairs = list(zip(self.average.variables, network.variables, strict=True))
+
+        def step(pictures: Any, outlines: Any, tumour: Any, kind: Any, outlined: Any, maps: Any, curves: Any, lam: Any,
+                 seed: Any, decay: Any) -> Any:
+            outline = tf.image.resize(tf.cast(outlines, tf.float32)[..., None] / 255.0, [size, size])
+            image = tf.cast(pictures, tf.float32)[..., None] / 255.0
+            both = slice_augment.warp(tf.concat([image, outline], -1), maps, size)
+            image, outline = both[..., :1], both[..., 1:]
+            image = slice_augment.change_look(image, curves, seed)
+            image = slice_augment.cut_out(image, outline, seed)
+            outline = tf.nn.avg_pool2d(outline, 8, 8, "VALID")
+
+            # Mixed pictures: each with its neighbour in the batch, which was drawn at random.
+            known = tf.reduce_sum(kind, 1)
+            weight, column = lam[:, None], lam[:, None, None, None]
+            image = column * image + (1 - column) * tf.roll(image, 1, 0)
+            outline = column * outline + (1 - column) * tf.roll(outline, 1, 0)
+            tumour = lam * tumour + (1 - lam) * tf.roll(tumour, 1, 0)
+            mixed_kind = weight * kind + (1 - weight) * tf.roll(kind, 1, 0)
+            known = tf.where(lam < 1, known * tf.roll(known, 1, 0), known)
+            outlined = tf.where(lam < 1, outlined * tf.roll(outlined, 1, 0), outlined)
+
+            tumour = tumour * (1 - 2 * SMOOTHING) + SMOOTHING
+            mixed_kind = mixed_kind * (1 - SMOOTHING) + SMOOTHING / len(TYPE_CLASSES)
+            with tf.GradientTape() as tape:
+                out = network(image, training=True)
+                detection = tf.reduce_mean(
+                    tf.nn.sigmoid_cross_entropy_with_logits(labels=tumour, logits=out["detection"][:, 0])
+                )
+                each = tf.nn.softmax_cross_entropy_with_logits(labels=mixed_kind, logits=out["type"])
+                kinds = tf.reduce_sum(each * known) / tf.maximum(tf.reduce_sum(known), 1.0)
+                # Tumour covers little of a picture: its patches weigh four times.
+                pixels = tf.nn.weighted_cross_entropy_with_logits(outline, out["outline"], 4.0)
+                maps_loss = tf.reduce_sum(tf.reduce_mean(pixels, [1, 2, 3]) * outlined) / tf.maximum(
+                    tf.reduce_sum(outlined), 1.0
+                )
+                loss = detection + kinds + OUTLINE_WEIGHT * maps_loss
+            gradients = tape.gradient(loss, network.trainable_variables)
+            optimiser.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+            for mean, now in pairs:
+                if mean.dtype == "float32":
+                    mean.assign(mean * decay + now * (1 - decay))
+            return tf.stack([detection, kinds, maps_loss])
+
+        return tf.function(step)
+
+    def _at(self, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        if size not in self._pictures:
+            self._pictures = {size: (resized(self.train.images, size), self.train.outlines)}
+        return self._pictures[size]
+
+    def _keep(self, row: dict[str, float]) -> None:
+        arrays = {f"network/{n}": value for n, value in enumerate(self.network.get_weights())}
+        arrays |= {f"average/{n}": value for n, value in enumerate(self.average.get_weights())}
+        arrays |= {f"optimiser/{n}": np.asarray(v) for n, v in enumerate(self.optimiser.variables)}
+        _write_npz(self.out / "state.npz", arrays | {"history": np.array(json.dumps(self.history))})
+        final = [one for one in self.history if one["size"] == self.plan.sizes[-1]]
+        if row["size"] == self.plan.sizes[-1] and row["score"] >= max(one["score"] for one in final):
+            best = {name: value for name, value in arrays.items() if name.startswith("average/")}
+            _write_npz(self.out / "best.npz", best | {"epoch": np.array(row["epoch"])})
+        with (self.out / "curves.csv").open("w", newline="") as text:
+            writer = csv.DictWriter(text, list(self.history[0]))
+            writer.writeheader()
+            writer.writerows(self.history)
+        draw_curves(self.history, self.out / "curves.png")
+
+    def resume(self) -> None:
+        """Take up the state that an earlier run left in `out`."""
+        with np.load(self.out / "state.npz") as state:
+            self.history = json.loads(str(state["history"]))
+            for part, model in (("network", self.network), ("average", self.average)):
+                model.set_weights([state[f"{part}/{n}"] for n in range(len(model.weights))])
+            for n, variable in enumerate(self.optimiser.variables):
+                variable.assign(state[f"optimiser/{n}"])
+
+
+def _write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    partial = path.with_suffix(".part.npz")
+    np.savez(partial, **arrays)  # type: ignore[arg-type]
+    os.replace(partial, path)
+
+
+def resized(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """(n, s, s) uint8 to (n, size, size), with anti-aliasing."""
+    import tensorflow as tf
+
+    if images.shape[1] == size:
+        return images
+    parts = [
+        tf.image.resize(images[n : n + 256, ..., None].astype(np.float32), [size, size], antialias=True).numpy()
+        for n in range(0, len(images), 256)
+    ]
+    return np.round(np.concatenate(parts)[..., 0]).clip(0, 255).astype(np.uint8)
+
+
+def predict(network: Any, slices: SliceSet, size: int = 224) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Probability of tumour (n,) and of each type (n, classes) for every slice, before calibration."""
+    import tensorflow as tf
+
+    pictures = resized(slices.images, size)
+    forward = tf.function(lambda x: (network(x, training=False)["detection"], network(x, training=False)["type"]))
+    tumour, kinds = [], []
+    for n in range(0, len(pictures), BATCH):
+        detection, kind = forward(tf.constant(pictures[n : n + BATCH, ..., None].astype(np.float32) / 255.0))
+        tumour.append(tf.sigmoid(detection).numpy()[:, 0])
+        kinds.append(tf.nn.softmax(kind).numpy())
+    return np.concatenate(tumour).astype(np.float64), np.concatenate(kinds).astype(np.float64)
+
+
+def draw_curves(history: list[dict[str, float]], path: Path) -> None:
+    """Losses on the left, validation figures on the right, over epochs, as a picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4))
+    epochs = [row["epoch"] for row in history]
+    for axis, names in (
+        (axes[0], ("loss_detection", "loss_type", "loss_outline")),
+        (axes[1], ("detection_auc", "lgg_auc", "detection_accuracy", "type_accuracy")),
+    ):
+        for name in names:
+            axis.plot(epochs, [row[name] for row in history], label=name.replace("_", " "))
+        axis.set_xlabel("epoch")
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
+    pyplot.close(figure)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: train, or go on with --resume."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with mri2d/, lgg_stacks/ and mri3d/")
+    parser.add_argument("--out", type=Path, required=True, help="folder for cache, state and curves")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--stages", default=STAGES, help=f"pixels x epochs, in order (default {STAGES})")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
+    parser.add_argument("--resume", action="store_true")
+    chosen = parser.parse_args(arguments)
+    import keras
+    import tensorflow as tf
+
+    keras.mixed_precision.set_global_policy(chosen.precision)
+    tf.config.threading.set_intra_op_parallelism_threads(chosen.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    train, val = (cached_slices(chosen.data, split, chosen.out / "cache") for split in ("train", "val"))
+    trainer = SliceTrainer(train, val, chosen.out, chosen.seed, Plan.parse(chosen.stages))
+    if chosen.resume and (chosen.out / "state.npz").exists():
+        trainer.resume()
+    trainer.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Training patches: cut, turned, scaled and resampled from a case in one interpolation, then changed in intensity."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.models.training.volume_cases import KIND_SHARES, TrainingCase
+
+#: Voxels kept per region of a case, from which patch centres are drawn.
+_CENTRES = 4000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Patch:
+    """image: float32 (4, P, P, P). regions: float32 (3, P, P, P). weights: float32 (3,), loss weight per region."""
+
+    image: Tensor
+    regions: Tensor
+    weights: Tensor
+
+
+class PatchSampler:
+    """Draws patches from cases: half of them centred on tumour, and of these half on its core.
+
+    Every number comes from `generator`, so a seed fixes the whole sequence.
+    """
+
+    def __init__(self, cases: list[TrainingCase], patch_size: int, generator: np.random.Generator) -> None:
+        self._cases = cases
+        self._size = patch_size
+        self._random = generator
+        counts = {kind: sum(case.kind == kind for case in cases) for kind in KIND_SHARES}
+        shares = np.array([KIND_SHARES[case.kind] / counts[case.kind] for case in cases])
+        self._probabilities = shares / shares.sum()
+        self._centres = [self._centres_of(case) for case in cases]
+
+    def _centres_of(self, case: TrainingCase) -> list[NDArray[np.int64]]:
+        masks = [case.regions[0] > 0, case.regions[1] > 0, case.regions[2] > 0, np.abs(case.image).sum(0) > 0]
+        found = [np.argwhere(mask) for mask in masks]
+        return [self._random.permutation(voxels)[:_CENTRES] if len(voxels) else voxels for voxels in found]
+
+    def draw(self, spacing_mm: float) -> Patch:
+        """One patch whose voxels are about `spacing_mm` apart."""
+        number = int(self._random.choice(len(self._cases), p=self._probabilities))
+        case = self._cases[number]
+        image, regions = self._cut(case, self._centre(number), spacing_mm)
+        known = torch.from_numpy(case.known.astype(np.float32)) * case.weight
+        image = augment_intensity(image, self._random)
+        image, dropped_contrast = self._drop_channels(image, case.present)
+        if dropped_contrast:
+            known = known * torch.tensor([1.0, 0.0, 0.0])
+        return Patch(image=image, regions=regions, weights=known)
+
+    def _centre(self, number: int) -> NDArray[np.float64]:
+        whole, core, enhancing, brain = self._centres[number]
+        choice = self._random.random()
+        pool = brain
+        if choice < 0.35 and len(enhancing):
+            pool = enhancing
+        elif choice < 0.55 and len(core):
+            pool = core
+        elif choice < 0.75 and len(whole):
+            pool = whole
+        centre: NDArray[np.float64] = pool[self._random.integers(len(pool))].astype(np.float64)
+        # The patch is moved at random so that tumours do not always lie in its middle.
+        return centre + self._random.uniform(-0.3, 0.3, 3) * self._size * 0.5
+
+    def _cut(self, case: TrainingCase, centre: NDArray[np.float64], spacing_mm: float) -> tuple[Tensor, Tensor]:
+        random = self._random
+        turn = random.uniform(-0.35, 0.35, 3) if random.random() < 0.4 else np.zeros(3)
+        scale = random.uniform(0.8, 1.3) if random.random() < 0.5 else 1.0
+        stretch = random.uniform(0.93, 1.07, 3) if random.random() < 0.2 else np.ones(3)
+        flip = np.where(random.random(3) < 0.5, -1.0, 1.0) if random.random() < 0.8 else np.ones(3)
+        to_mm = _rotation(turn) @ np.diag(flip * stretch) * (scale * spacing_mm)
+        to_voxel = np.diag(1.0 / np.array(case.spacing_mm)) @ to_mm
+        half = (self._size - 1) / 2
+        reach = np.abs(to_voxel).sum(axis=1) * half
+        low = np.clip(np.floor(centre - reach), 0, None).astype(int)
+        high = np.minimum(np.ceil(centre + reach).astype(int) + 1, case.image.shape[1:])
+        high = np.maximum(high, low + 2)
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        both = np.concatenate((case.image[(slice(None), *box)], case.regions[(slice(None), *box)].astype(np.float16)))
+        # grid_sample wants -1..1 over the crop, axes named from the last to the first.
+        extent = np.array(both.shape[1:]) - 1.0
+        matrix = np.diag(2.0 / np.maximum(extent, 1.0)) @ to_voxel * half
+        offset = 2.0 * (centre - low) / np.maximum(extent, 1.0) - 1.0
+        theta = np.concatenate((matrix[::-1, ::-1], offset[::-1, None]), axis=1)[None]
+        grid = functional.affine_grid(
+            torch.from_numpy(theta.astype(np.float32)), [1, 1, self._size, self._size, self._size], align_corners=True
+        )
+        source = torch.from_numpy(both.astype(np.float32))[None]
+        cut = functional.grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=True)[0]
+        return cut[:4].contiguous(), (cut[4:] > 0.5).float()
+
+    def _drop_channels(self, image: Tensor, present: NDArray[np.bool_]) -> tuple[Tensor, bool]:
+        if present.sum() < 2 or self._random.random() > 0.15:
+            return image, False
+        keep = present & (self._random.random(4) > 0.35)
+        if not keep.any():
+            keep[int(self._random.choice(np.flatnonzero(present)))] = True
+        return image * torch.from_numpy(keep.astype(np.float32))[:, None, None, None], bool(present[1] and not keep[1])
+
+
+def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    matrix = np.eye(3)
+    for axis, angle in enumerate(angles):
+        cosine, sine = math.cos(angle), math.sin(angle)
+        first, second = [number for number in range(3) if number != axis]
+        turn = np.eye(3)
+        turn[first, first] = turn[second, second] = cosine
+        turn[first, second], turn[second, first] = -sine, sine
+        matrix = matrix @ turn
+    return matrix
+
+
+def augment_intensity(image: Tensor, random: np.random.Generator) -> Tensor:
+    """(4, P, P, P) changed as scanners, protocols and imperfect brain masks change it; voxels outside stay 0.
+
+    Per channel: contrast, brightness, gamma, blur and coarse slices; for all: noise and remains of skull.
+    """
+    outside = (image == 0).all(dim=0)
+    channels = []
+    for channel in image:
+        if not channel.any():
+            channels.append(channel)
+            continue
+        changed = channel * float(random.uniform(0.7, 1.4)) + float(random.uniform(-0.3, 0.3))
+        if random.random() < 0.2:
+            low, high = changed.min(), changed.max()
+            share = (changed - low) / (high - low).clamp_min(1e-6)
+            changed = share ** float(random.uniform(0.7, 1.5)) * (high - low) + low
+        if random.random() < 0.12:
+            changed = functional.avg_pool3d(changed[None, None], 3, stride=1, padding=1)[0, 0]
+        if random.random() < 0.12:
+            changed = _coarse(changed, int(random.integers(3)))
+        if random.random() < 0.15:
+            changed = changed + torch.randn(changed.shape, generator=_torch(random)) * float(random.uniform(0.05, 0.3))
+        channels.append(torch.where(outside, 0.0, changed))
+    result = torch.stack(channels)
+    return _with_remains(result, outside, random) if random.random() < 0.15 else result
+
+
+def _torch(random: np.random.Generator) -> torch.Generator:
+    return torch.Generator().manual_seed(int(random.integers(2**62)))
+
+
+def _coarse(channel: Tensor, axis: int) -> Tensor:
+    """The channel as thick slices across one axis show it."""
+    sides = list(channel.shape)
+    sides[axis] = max(2, sides[axis] // 3)
+    thick = functional.interpolate(channel[None, None], size=sides, mode="area")
+    return functional.interpolate(thick, size=tuple(channel.shape), mode="trilinear")[0, 0]
+
+
+def _with_remains(image: Tensor, outside: Tensor, random: np.random.Generator) -> Tensor:
+    """Bright or dark lumps outside the brain, as a mask that keeps some skull, scalp or eye leaves them."""
+    seeds = torch.randn((1, 1, 6, 6, 6), generator=_torch(random))
+    field = functional.interpolate(seeds, size=tuple(image.shape[1:]), mode="trilinear")[0, 0]
+    lumps = outside & (field > 0.8)
+    levels = torch.from_numpy(random.uniform(-2.5, 3.5, 4).astype(np.float32))[:, None, None, None]
+    present = image.flatten(1).any(dim=1)[:, None, None, None]
+    return torch.where(lumps & present, levels + 0.4 * field, image)

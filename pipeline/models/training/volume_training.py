@@ -1,0 +1,206 @@
+"""Trains the segmenter: `python -m pipeline.models.training.volume_training --data DIR --out DIR --minutes 90`.
+
+Starts coarse (2 mm) and ends at the spacing it ships with, because at 2 mm a patch shows most of a head and a step
+costs a third. The learning rate falls with the share of the minutes (or, repeatable to the bit, of the steps) spent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.models.training.volume_cases import KIND_TEXTS, TrainingCase, load_training_cases
+from pipeline.models.training.volume_extra import load_extra_cases
+from pipeline.models.training.volume_loss import deep_loss
+from pipeline.models.training.volume_patches import PatchSampler
+from pipeline.models.training.volume_progress import (
+    BEST_NAME,
+    CHECKPOINT_NAME,
+    append_row,
+    draw_curves,
+    save_checkpoint,
+)
+from pipeline.models.training.volume_validation import dice_of_case
+from pipeline.models.unet3d_network import NetworkPlan, UNet3d, build_unet3d
+from pipeline.report import Region
+
+
+class Trainer:
+    """One run: network, its running average, optimiser, and how far the run has come."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        torch.manual_seed(arguments.seed)
+        self.arguments = arguments
+        self.out = Path(arguments.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.plan = NetworkPlan(base=arguments.base, stages=arguments.stages)
+        self.network = build_unet3d(self.plan)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=arguments.learning_rate, weight_decay=0.01, betas=(0.9, 0.98)
+        )
+        self.step = 0
+        self.seconds = 0.0
+        self.best = -1.0
+        if arguments.resume and (self.out / CHECKPOINT_NAME).exists():
+            self._restore(torch.load(self.out / CHECKPOINT_NAME, weights_only=True))
+        self.random = np.random.default_rng((arguments.seed, self.step))
+        training, self.validation = load_training_cases(Path(arguments.data))
+        extra = load_extra_cases(Path(arguments.extra_cases)) if arguments.extra_cases else []
+        self.cases = {
+            text: count
+            for kind, text in KIND_TEXTS.items()
+            if (count := sum(case.kind == kind for case in training + extra))
+        }
+        self.sampler = PatchSampler(training + extra, arguments.patch, self.random)
+        counts = f"{len(training)} cases, {len(extra)} extra, {len(self.validation)} for validation"
+        print(f"{counts}, from step {self.step}", flush=True)
+
+    @property
+    def share(self) -> float:
+        """How much of the run is done, 0..1."""
+        if self.arguments.steps:
+            return float(min(1.0, self.step / self.arguments.steps))
+        return float(min(1.0, self.seconds / (60 * self.arguments.minutes)))
+
+    @property
+    def spacing_mm(self) -> float:
+        """Spacing of the next patches: 2 mm for the first part of the run."""
+        coarse = self.share < self.arguments.coarse_share
+        return max(2.0, self.arguments.spacing_mm) if coarse else float(self.arguments.spacing_mm)
+
+    def train_step(self) -> float:
+        """One optimiser step; its loss."""
+        patches = [self.sampler.draw(self.spacing_mm) for _ in range(self.arguments.batch)]
+        image, regions, weights = (
+            torch.stack([getattr(patch, name) for patch in patches]) for name in ("image", "regions", "weights")
+        )
+        rate = self.arguments.learning_rate * min(1.0, (self.step + 1) / 50) * (1 - self.share) ** 0.9
+        for group in self.optimizer.param_groups:
+            group["lr"] = max(rate, 1e-6)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not self.arguments.float32):
+            all_logits = self.network.all_logits(image)
+        loss = deep_loss(all_logits, regions, weights)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12.0)
+        self.optimizer.step()
+        self.step += 1
+        keep = min(0.995, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                slow.lerp_(fast, 1 - keep)
+        return float(loss.detach())
+
+    def validate(self, loss: float, seconds: float) -> None:
+        """Scores the averaged network, writes the log and the checkpoints."""
+        cases: list[TrainingCase] = self.validation
+        scores = [dice_of_case(self.average.eval(), case, self.arguments.spacing_mm) for case in cases]
+        mean = {region.value: float(np.mean([score[region.value] for score in scores])) for region in Region}
+        overall = float(np.mean(list(mean.values())))
+        append_row(
+            self.out,
+            {
+                "step": self.step,
+                "minutes": seconds / 60,
+                "spacing_mm": self.spacing_mm,
+                "loss": loss,
+                **{f"dice_{name}": value for name, value in mean.items()},
+            },
+        )
+        draw_curves(self.out)
+        by_case = " ".join(
+            f"{case.name[-5:]} " + "/".join(f"{v:.2f}" for v in score.values())
+            for case, score in zip(cases, scores, strict=True)
+        )
+        print(f"step {self.step} {seconds / 60:.1f} min loss {loss:.3f} mean {overall:.3f} | {by_case}", flush=True)
+        if overall > self.best:
+            self.best = overall
+            save_checkpoint(self.out / BEST_NAME, self._state())
+        save_checkpoint(self.out / CHECKPOINT_NAME, self._state())
+
+    def run(self) -> None:
+        """Trains until the minutes (or steps) are spent."""
+        started, before = time.monotonic(), self.seconds
+        last, losses = started, []
+        while self.share < 1.0:
+            losses.append(self.train_step())
+            self.seconds = before + time.monotonic() - started
+            if self.step % 50 == 0:
+                print(f"step {self.step} {self.seconds / 60:.1f} min loss {np.mean(losses[-50:]):.3f}", flush=True)
+            if time.monotonic() - last > 60 * self.arguments.validate_minutes or self.share >= 1.0:
+                self.validate(float(np.mean(losses)), self.seconds)
+                last, losses = time.monotonic(), []
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "plan": asdict(self.plan),
+            "step": self.step,
+            "seconds": self.seconds,
+            "best": self.best,
+            "cases": self.cases,
+            "command": command_line(self.arguments),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds, self.best = int(state["step"]), float(state["seconds"]), float(state["best"])
+
+
+def command_line(arguments: argparse.Namespace) -> str:
+    """The command that repeats the run, with the folders by their names alone."""
+    words = ["python -m pipeline.models.training.volume_training --data DIR --out DIR"]
+    words += ["--extra-cases DIR"] if arguments.extra_cases else []
+    words += [f"--steps {arguments.steps}" if arguments.steps else f"--minutes {arguments.minutes:g}"]
+    for name in ("seed", "base", "stages", "patch", "batch", "spacing_mm", "coarse_share", "learning_rate"):
+        words.append(f"--{name.replace('_', '-')} {getattr(arguments, name):g}")
+    return " ".join(words)
+
+
+def averaged_network(checkpoint: Path) -> UNet3d:
+    """The averaged network of a checkpoint, ready for inference."""
+    state = torch.load(checkpoint, weights_only=True)
+    network = build_unet3d(NetworkPlan.from_mapping(state["plan"]))
+    network.load_state_dict(state["average"])
+    return network.eval()
+
+
+def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, help="folder with mri3d/{full,partial,flair_only}")
+    parser.add_argument("--out", required=True, help="folder for checkpoints, curves.csv and curves.png")
+    parser.add_argument("--extra-cases", help="folder of labelled NIfTI cases named as BraTS names them")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=90.0)
+    parser.add_argument("--steps", type=int, default=0, help="count steps instead of minutes (repeatable)")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--base", type=int, default=16)
+    parser.add_argument("--stages", type=int, default=5)
+    parser.add_argument("--patch", type=int, default=64, help="side of a patch in voxels")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--spacing-mm", type=float, default=1.5, help="spacing that the network ships with")
+    parser.add_argument("--coarse-share", type=float, default=0.4, help="share of the run at 2 mm")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--validate-minutes", type=float, default=6.0)
+    parser.add_argument("--float32", action="store_true", help="no bfloat16 (slower on processors that have it)")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    settings = parse_arguments()
+    torch.set_num_threads(settings.threads)
+    Trainer(settings).run()
