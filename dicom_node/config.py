@@ -86,6 +86,7 @@ class DeliverySection(_Section):
     first_retry_s: float = Field(5.0, gt=0)
     longest_wait_s: float = Field(3600.0, gt=0)
     give_up_after_days: float = Field(7.0, gt=0)
+    lease_s: float = Field(300.0, gt=0)
     poll_s: float = Field(1.0, gt=0)
 
 

@@ -92,17 +92,20 @@ class Engine:
         """Stop serving; a run cut off here resumes at the next start."""
         DBOS.destroy(destroy_registry=True)
 
-    def submit(self, run_id: str) -> None:
-        """Queue a run. Submitting one run id again, from anywhere, changes nothing."""
-        with SetWorkflowID(_workflow_id(run_id)):
+    def submit(self, run_id: str, attempt: str) -> None:
+        """Queue a run. The same run and attempt submitted again, from anywhere, changes nothing."""
+        with SetWorkflowID(_workflow_id(run_id, attempt)):
             DBOS.enqueue_workflow(ANALYSIS_QUEUE, self._workflow, run_id)
 
-    def is_poison(self, run_id: str) -> bool:
-        """True where the engine has given the run up because its process died in it too often."""
-        return any(
-            status.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
-            for status in DBOS.list_workflows(workflow_ids=[_workflow_id(run_id)], load_input=False, load_output=False)
-        )
+    def gave_up(self, run_id: str, attempt: str) -> str | None:
+        """Why the engine will not go on with this attempt; None where it will, or does not know it yet."""
+        ids = [_workflow_id(run_id, attempt)]
+        for status in DBOS.list_workflows(workflow_ids=ids, load_input=False, load_output=False):
+            if status.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
+                return f"the worker died {_MOST_RECOVERIES} times in this run; the study is kept and blocks nobody"
+            if status.status in ("ERROR", "CANCELLED"):
+                return "the run ended in the engine without an outcome; see the worker's log, then retry"
+        return None
 
     def take_over(self, executor_id: str) -> int:
         """Put a dead executor's unfinished runs back on the queue; returns how many."""
@@ -116,8 +119,8 @@ class Engine:
         return len(DBOS.list_workflows(status=list(_PENDING), load_input=False, load_output=False))
 
 
-def _workflow_id(run_id: str) -> str:
-    return f"analysis-{run_id}"
+def _workflow_id(run_id: str, attempt: str) -> str:
+    return f"analysis-{run_id}-{attempt}"
 
 
 def _may_pass(error: BaseException) -> bool:

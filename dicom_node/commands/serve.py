@@ -1,0 +1,76 @@
+"""`serve`, `receive`, `work`, `web`: the node's processes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+import typer
+
+from dicom_node.commands.options import ConfigOption, configuration
+from dicom_node.logs import configure_logging
+from dicom_node.node import build_receiver, build_web, build_worker
+from dicom_node.store import open_store
+from dicom_node.supervisor import Child, supervise
+
+
+def serve(config: ConfigOption = None) -> None:
+    """Run receiver, worker and web page until stopped."""
+    loaded = configuration(config)
+    configure_logging(loaded.logging.level, "serve")
+    open_store(loaded).database.close()  # a node that cannot start says so here, once
+    arguments = [] if config is None else ["--config", str(config)]
+    names = ("receive", "work", "web")
+    children = [Child(name=name, command=[sys.executable, "-m", "dicom_node", name, *arguments]) for name in names]
+    raise typer.Exit(supervise(children))
+
+
+def receive(config: ConfigOption = None) -> None:
+    """Run the DICOM listener alone."""
+    loaded = configuration(config)
+    configure_logging(loaded.logging.level, "receive")
+    store = open_store(loaded)
+    server = build_receiver(loaded, store)
+    _run(server.start, server.stop)
+    store.database.close()
+
+
+def work(config: ConfigOption = None) -> None:
+    """Run a worker alone: completeness, analysis, delivery."""
+    loaded = configuration(config)
+    configure_logging(loaded.logging.level, "work")
+    store = open_store(loaded)
+    with store.files.lock(f"worker-{loaded.engine.executor_id}"):
+        worker = build_worker(loaded, store)
+        _run(worker.start, worker.stop)
+    store.database.close()
+
+
+def web(config: ConfigOption = None) -> None:
+    """Run the dashboard and its API alone."""
+    import uvicorn
+
+    loaded = configuration(config)
+    configure_logging(loaded.logging.level, "web")
+    store = open_store(loaded)
+    application = build_web(loaded, store)
+    # Access lines carry scan ids only, but the audit trail already has every view.
+    uvicorn.run(application, host=loaded.web.host, port=loaded.web.port, log_level="warning", access_log=False)
+    store.database.close()
+
+
+def _run(start: Callable[[], None], stop: Callable[[], None]) -> None:
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    start()
+    stopping.wait()
+    stop()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (serve, receive, work, web):
+        app.command()(command)

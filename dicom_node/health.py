@@ -1,0 +1,59 @@
+"""The node's condition for the health page: storage, database, models as the worker found them, queue ages."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from dicom_node.config import NodeConfig
+from dicom_node.models_status import read_models_status
+from dicom_node.store import Store
+from pipeline.models.catalogue import check_models
+from storage.clock import Clock
+from storage.database import check_schema
+from storage.errors import StorageError
+from storage.lifecycle import ScanState
+from web.health import Check, HealthReport
+
+_QUEUED = (ScanState.READY, ScanState.ANALYSING, ScanState.REPORTING)
+#: A worker beats every ten seconds.
+_WORKER_SILENT = timedelta(seconds=60)
+
+
+class NodeHealth:
+    """Looks at the node's parts each time it is asked; never raises."""
+
+    def __init__(self, config: NodeConfig, store: Store, clock: Clock) -> None:
+        self._config = config
+        self._store = store
+        self._clock = clock
+
+    def report(self) -> HealthReport:
+        """The condition now."""
+        try:
+            return self._report()
+        except StorageError as error:
+            return HealthReport(checks=(Check(name="database", ok=False, detail=str(error)),), models=())
+
+    def _report(self) -> HealthReport:
+        schema = check_schema(self._config.storage.rows_url)
+        disk = self._store.files.check()
+        beats = [beat for beat in self._store.heartbeats.all() if beat.role == "work"]
+        now = self._clock()
+        alive = [beat.executor_id for beat in beats if now - beat.at < _WORKER_SILENT]
+        queued = self._store.scans.in_states(*_QUEUED)
+        owed = self._store.deliveries.oldest_owed_age(now)
+        return HealthReport(
+            checks=(
+                Check(name="database", ok=schema is None, detail=schema or "reached, schema up to date"),
+                Check(name="disk", ok=not disk, detail="; ".join(disk) or f"{self._store.files.free_bytes() >> 20} MB free"),
+            ),
+            models=(*self._models(), Check(name="worker", ok=bool(alive), detail=", ".join(alive) or "no worker is alive")),
+            queue_length=len(queued),
+            queue_age_s=max(((now - scan.updated_at).total_seconds() for scan in queued), default=None),
+            delivery_age_s=None if owed is None else owed.total_seconds(),
+        )
+
+    def _models(self) -> tuple[Check, ...]:
+        """What the worker found when it loaded them; before the first worker, what the files alone show."""
+        found = read_models_status(self._store.files) or check_models(self._config.models.folder)
+        return tuple(Check(name=model.name, ok=model.ok, detail=model.detail) for model in found)

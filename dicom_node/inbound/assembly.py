@@ -1,0 +1,141 @@
+"""When a study is complete: a pure decision from what has arrived, the policy and the time.
+
+Three timers (docs/series-roles.md): each needed role filled by a whole series that has been quiet for `series_quiet_s`
+makes the study ready at once; a study quiet for `study_quiet_s` goes on with what it has; one that is still growing
+`study_cap_s` after its first object goes on marked incomplete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from dicom_node.inbound.series_headers import SeriesHeaders
+from dicom_node.inbound.series_roles import Override, RoleAssignment, assign
+from dicom_node.inbound.stack_completeness import Completeness, completeness_of
+from pipeline.volume import SeriesRole
+
+
+class Outcome(StrEnum):
+    """What to do with the study now."""
+
+    WAIT = "wait"
+    READY = "ready"
+    INELIGIBLE = "ineligible"
+
+
+class Mode(StrEnum):
+    """How much of a study a run has."""
+
+    FULL = "full"
+    REDUCED = "reduced"
+    INCOMPLETE = "incomplete"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssemblyPolicy:
+    """The three timers in seconds, and the roles that make a study complete."""
+
+    series_quiet_s: float = 20.0
+    study_quiet_s: float = 300.0
+    study_cap_s: float = 5400.0
+    needed: tuple[SeriesRole, ...] = tuple(SeriesRole)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesFacts:
+    """One received series. last_received_at: when its latest new object came (timezone-aware)."""
+
+    headers: SeriesHeaders
+    last_received_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFacts:
+    """What is known of a study. process_now: a person asked not to wait any longer."""
+
+    series: tuple[SeriesFacts, ...]
+    first_received_at: datetime
+    last_received_at: datetime
+    overrides: Mapping[str, Override] | None = None
+    process_now: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """outcome, and with it: mode of a ready study; what a waiting one waits for; why an ineligible one is.
+
+    roles: the assignment the decision rests on. decide_again_at: when waiting, the earliest time another answer is
+    possible without a new object.
+    """
+
+    outcome: Outcome
+    roles: RoleAssignment
+    mode: Mode | None = None
+    waiting_for: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    decide_again_at: datetime | None = None
+
+
+def decide(facts: StudyFacts, policy: AssemblyPolicy, now: datetime) -> Decision:
+    """Wait, go, or give up. `now` and the facts' times are timezone-aware."""
+    roles = assign([s.headers for s in facts.series], facts.overrides)
+    whole = {s.headers.series_instance_uid: completeness_of(s.headers) for s in facts.series}
+    quiet_at = facts.last_received_at + timedelta(seconds=policy.study_quiet_s)
+    cap_at = facts.first_received_at + timedelta(seconds=policy.study_cap_s)
+    waiting = _waiting_for(facts, policy, roles, whole, now)
+    if not waiting and facts.series:
+        return Decision(outcome=Outcome.READY, roles=roles, mode=Mode.FULL)
+    if not (facts.process_now or now >= quiet_at or now >= cap_at):
+        settles = [s.last_received_at + timedelta(seconds=policy.series_quiet_s) for s in facts.series]
+        again = min(t for t in [*settles, quiet_at, cap_at] if t > now)
+        return Decision(outcome=Outcome.WAIT, roles=roles, waiting_for=waiting, decide_again_at=again)
+    if not roles.choices:
+        reasons = tuple(f"'{e.description or 'no description'}' {e.code}: {e.reason}" for e in roles.excluded)
+        return Decision(outcome=Outcome.INELIGIBLE, roles=roles, reasons=reasons or ("no image has been received",))
+    usable = [
+        r for r in policy.needed if r in roles.choices and whole[roles.choices[r].chosen.series_instance_uid].complete
+    ]
+    if now < quiet_at and not facts.process_now:
+        mode = Mode.INCOMPLETE
+    else:
+        mode = Mode.FULL if len(usable) == len(policy.needed) else Mode.REDUCED
+    return Decision(outcome=Outcome.READY, roles=roles, mode=mode, reasons=waiting)
+
+
+def _waiting_for(
+    facts: StudyFacts,
+    policy: AssemblyPolicy,
+    roles: RoleAssignment,
+    whole: Mapping[str, Completeness],
+    now: datetime,
+) -> tuple[str, ...]:
+    """One line for each thing that stands between the study and a full run at once."""
+    by_uid = {s.headers.series_instance_uid: s for s in facts.series}
+    lines = []
+    for role in policy.needed:
+        choice = roles.choices.get(role)
+        if choice is None:
+            lines.append(f"{role}: no series yet")
+            continue
+        uid = choice.chosen.series_instance_uid
+        if not whole[uid].complete:
+            lines.append(f"{role}: {whole[uid]}")
+        lines.extend(_unsettled(role, [uid, *(c.series_instance_uid for c in choice.rejected)], by_uid, policy, now))
+    return tuple(lines)
+
+
+def _unsettled(
+    role: SeriesRole,
+    uids: Sequence[str],
+    by_uid: Mapping[str, SeriesFacts],
+    policy: AssemblyPolicy,
+    now: datetime,
+) -> list[str]:
+    """A line where any series that could fill the role may still be arriving: a better one is worth the wait."""
+    ages = [(now - by_uid[uid].last_received_at).total_seconds() for uid in uids]
+    if min(ages) >= policy.series_quiet_s:
+        return []
+    return [f"{role}: last object {max(0.0, min(ages)):.0f} s ago, settled after {policy.series_quiet_s:.0f} s"]

@@ -1,0 +1,127 @@
+"""The listener's socket: what a peer may make the node read, and for how long. Holds before any association exists.
+
+pynetdicom reads a PDU of whatever length its header claims, 2 GiB included, from anyone who connects; and waits for the
+rest of it without end. Here a claim over the cap, a PDU that trickles, or an object over
+the limit closes the connection.
+"""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pynetdicom import events as evt
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+
+#: Any PDU that is not P-DATA-TF, before and after the association: an A-ASSOCIATE-RQ with 128 contexts is about 30 kB.
+MAX_CONTROL_PDU_BYTES = 1 << 17
+
+_READ_BYTES = 1 << 16
+_P_DATA_TF = 0x04
+_PDU_HEADER_BYTES = 6
+
+
+class PduRefusedError(OSError):
+    """A PDU that claims too much or arrives too slowly. An OSError: pynetdicom then closes the connection."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """data_pdu_bytes: largest P-DATA-TF. object_bytes: largest message. pdu_seconds: longest wait for one PDU."""
+
+    data_pdu_bytes: int
+    object_bytes: int
+    pdu_seconds: float
+
+
+class GuardedSocket(AssociationSocket):  # type: ignore[misc]
+    """An accepted connection with limits. `object_bytes` counts since the last complete message."""
+
+    def __init__(self, assoc: Any, client_socket: socket.socket, limits: Limits) -> None:
+        super().__init__(assoc, client_socket=client_socket)
+        self._limits = limits
+        self._pdu_type = 0
+        self.object_bytes = 0
+        client_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client_socket.settimeout(limits.pdu_seconds)
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """`nr_bytes` of the connection, or fewer where the peer closed it.
+
+        Raises:
+            PduRefusedError: over a limit.
+            TimeoutError: the peer fell silent inside a PDU.
+        """
+        if nr_bytes == _PDU_HEADER_BYTES and self._pdu_type == 0:
+            header = self._read(nr_bytes)
+            self._pdu_type = header[0] if header else 0
+            return header
+        cap = self._limits.data_pdu_bytes if self._pdu_type == _P_DATA_TF else MAX_CONTROL_PDU_BYTES
+        self._pdu_type = 0
+        if nr_bytes > cap:
+            raise PduRefusedError(f"a PDU of {nr_bytes} bytes where {cap} is the limit")
+        self.object_bytes += nr_bytes
+        if self.object_bytes > self._limits.object_bytes:
+            raise PduRefusedError(f"an object of over {self._limits.object_bytes} bytes")
+        return self._read(nr_bytes)
+
+    def _read(self, nr_bytes: int) -> bytearray:
+        connection = self.socket
+        if connection is None:
+            raise PduRefusedError("the connection is closed")
+        received = bytearray()
+        deadline = time.monotonic() + self._limits.pdu_seconds
+        while len(received) < nr_bytes:
+            if time.monotonic() > deadline:
+                raise PduRefusedError(f"a PDU took longer than {self._limits.pdu_seconds} s")
+            chunk = connection.recv(min(_READ_BYTES, nr_bytes - len(received)))
+            if not chunk:
+                break
+            received += chunk
+        return received
+
+
+class GuardedRequestHandler(RequestHandler):  # type: ignore[misc]
+    """Makes the association of a new connection, on a `GuardedSocket`."""
+
+    def _create_association(self) -> Any:
+        association = super()._create_association()
+        # The base class's socket queued 'connection open' (Evt5) on being made, and so will ours: it must come once.
+        association.dul.event_queue.queue.clear()
+        association.dul.socket = None
+        association.set_socket(GuardedSocket(association, self.request, self.server.limits))
+        association.bind(evt.EVT_DIMSE_RECV, _message_complete)
+        return association
+
+
+class GuardedServer(ThreadedAssociationServer):  # type: ignore[misc]
+    """pynetdicom's threaded server with `limits` for each connection. Its threads do not outlive the process."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
+        self.limits = limits
+        kwargs["request_handler"] = GuardedRequestHandler
+        super().__init__(*args, **kwargs)
+        self._thread = threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.1}, name="dicom-listener", daemon=True
+        )
+
+    def serve_in_background(self) -> None:
+        """Accept connections in a thread of its own."""
+        self._thread.start()
+
+    def stop_accepting(self) -> None:
+        """Close the listening socket; associations that are open go on."""
+        socketserver.TCPServer.shutdown(self)
+        self._thread.join()
+        self.server_close()
+
+
+def _message_complete(event: evt.Event) -> None:
+    event.assoc.dul.socket.object_bytes = 0

@@ -1,0 +1,27 @@
+"""What the worker found when it loaded the models, left in the storage root for the health page of other processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from pipeline.models.catalogue import ModelStatus
+from storage.durable import write_replacing
+from storage.files import FileStore
+
+_NAME = "models-status.json"
+
+
+def write_models_status(files: FileStore, statuses: Sequence[ModelStatus]) -> None:
+    """Replace the note. Raises StorageFull, StorageFault."""
+    told = json.dumps([asdict(status) for status in statuses], indent=1)
+    write_replacing(files.root / _NAME, told.encode(), files.root / "spool" / f"{_NAME}.part")
+
+
+def read_models_status(files: FileStore) -> tuple[ModelStatus, ...] | None:
+    """What the last worker found; None before the first one started."""
+    path = files.root / _NAME
+    if not path.is_file():
+        return None
+    return tuple(ModelStatus(**status) for status in json.loads(path.read_text(encoding="utf-8")))

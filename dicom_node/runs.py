@@ -1,0 +1,252 @@
+"""One analysis run, step by step: assign, analyse, encode, publish. Each step may be run twice and does no harm.
+
+Between the steps only files in the run's folder and rows: `series-roles.json`, `report.json`, `segmentation.nii.gz`,
+`reference.nii.gz`, `evidence.json`, then the result objects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+
+from dicom_node.engine import Step
+from dicom_node.inbound.study_facts import role_records, study_facts
+from dicom_node.intake import error_fields
+from dicom_node.results.encoders import encode_all
+from dicom_node.results.stamp import PredecessorDocument, RunStamp
+from dicom_node.study import StudyIneligible, StudyReading, evidence_from_record, evidence_record, read_study
+from dicom_node.study_rows import study_files
+from pipeline.analysis import analyse
+from pipeline.case_files import find_case_files
+from pipeline.models.protocols import Models
+from pipeline.nifti import load_nifti_labels, load_nifti_volume, save_labels, save_volume
+from pipeline.report import ModelIdentity, Report, Segmentation, Stage
+from pipeline.report_json import report_from_dict, report_to_dict
+from pipeline.volume import Grid, SeriesRole, Volume
+from storage.deliveries import DeliveryRepository
+from storage.files import FileStore
+from storage.lifecycle import ScanEvent
+from storage.results import ResultRecord, ResultRepository
+from storage.runs import RunRow
+from storage.scans import ScanRepository
+from storage.studies import StudyRepository
+from storage.study_reading import SeriesRoleRecord
+from storage.vocabulary import RunState, Source
+
+log = structlog.get_logger("runs")
+
+REPORT = "report.json"
+SEGMENTATION = "segmentation.nii.gz"
+REFERENCE = "reference.nii.gz"
+EVIDENCE = "evidence.json"
+
+#: Share of the progress bar at which each stage of the analysis ends, in percent.
+_STAGE_ENDS = {Stage.PREPARE: 35, Stage.DETECT: 45, Stage.CLASSIFY: 50, Stage.SEGMENT: 80, Stage.MEASURE: 85}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routing:
+    """Which destinations receive which kinds of result: destination name to kinds."""
+
+    kinds_by_destination: Mapping[str, tuple[str, ...]]
+
+    def destinations(self, kind: str) -> list[str]:
+        """Names of the destinations that a `kind` is owed to."""
+        return [name for name, kinds in self.kinds_by_destination.items() if kind in kinds]
+
+
+class RunSteps:
+    """The handlers of the engine's steps, over the repositories and the models."""
+
+    def __init__(
+        self,
+        *,
+        studies: StudyRepository,
+        scans: ScanRepository,
+        results: ResultRepository,
+        deliveries: DeliveryRepository,
+        files: FileStore,
+        models: Callable[[], Models],
+        routing: Routing,
+        software_version: str,
+    ) -> None:
+        self._studies = studies
+        self._scans = scans
+        self._results = results
+        self._deliveries = deliveries
+        self._files = files
+        self._models = models
+        self._routing = routing
+        self._software_version = software_version
+
+    def steps(self) -> list[Step]:
+        """The steps in order, for `Engine`."""
+        return [
+            Step(name="analyse", handler=self.analyse),
+            Step(name="encode", handler=self.encode),
+            Step(name="publish", handler=self.publish),
+        ]
+
+    def analyse(self, run_id: str) -> None:
+        """Read the study, run the models, keep report and voxels in the run's folder.
+
+        Raises:
+            StudyIneligible: nothing of it can be read. OSError, StorageError: worth another try.
+        """
+        run = self._scans.run(run_id)
+        scan = self._scans.get(run.scan_id)
+        self._scans.set_progress(scan.id, 5, "convert")
+        started = time.perf_counter()
+        if scan.source is Source.UPLOAD_NIFTI:
+            reading, volumes = None, self._uploaded_volumes(scan.id)
+            roles: dict[str, Any] = {
+                "roles": {str(role): {"basis": "file name"} for role in volumes},
+                "missing": [str(role) for role in SeriesRole if role not in volumes],
+            }
+        else:
+            reading = self._read(run)
+            volumes, roles = reading.volumes, reading.explanation()
+        convert_s = time.perf_counter() - started
+        report = analyse(volumes, self._models(), lambda stage, share: self._show(scan.id, stage, share))
+        self._keep(run_id, report, roles, volumes[report.reference_role], reading, convert_s)
+        self._scans.apply_event_once(scan.id, ScanEvent.ANALYSED, "analysed")
+
+    def _read(self, run: RunRow) -> StudyReading:
+        facts = self._studies.scan_facts(run.scan_id)
+        files = study_files(facts.instances, self._files.root, run.started_at)
+        reading = read_study(files, study_facts(facts).overrides)
+        refused = [
+            SeriesRoleRecord(series_instance_uid=r.series_instance_uid, excluded_reason=f"{r.code}: {r.reason}")
+            for r in reading.refused
+        ]
+        records = [*role_records(reading.assignment), *refused]
+        self._studies.set_roles(run.scan_id, records, [str(role) for role in reading.series])
+        return reading
+
+    def _uploaded_volumes(self, scan_id: str) -> dict[SeriesRole, Volume]:
+        case = find_case_files(self._files.upload_folder(scan_id))
+        if not case.images:
+            raise StudyIneligible("no uploaded file's name says which of T1, T1CE, T2 or FLAIR it is")
+        return {role: load_nifti_volume(path) for role, path in case.images.items()}
+
+    def _show(self, scan_id: str, stage: Stage, share: float) -> None:
+        stages = list(_STAGE_ENDS)
+        begin = 10 if stage is stages[0] else _STAGE_ENDS[stages[stages.index(stage) - 1]]
+        self._scans.set_progress(scan_id, round(begin + share * (_STAGE_ENDS[stage] - begin)), str(stage))
+
+    def _keep(
+        self,
+        run_id: str,
+        report: Report,
+        roles: Mapping[str, Any],
+        reference: Volume,
+        reading: StudyReading | None,
+        convert_s: float,
+    ) -> None:
+        told = {**report_to_dict(report), "series_roles": roles, "convert_seconds": round(convert_s, 3)}
+        folder = self._files.run_folder(run_id)
+        if isinstance(report.segmentation, Segmentation):
+            save_labels(folder / SEGMENTATION, report.segmentation)
+        save_volume(folder / REFERENCE, reference)
+        if reading is not None:
+            record = evidence_record(reading, report.reference_role, self._files.root)
+            self._files.write_result(run_id, EVIDENCE, _json(record))
+        self._files.write_result(run_id, REPORT, _json(told))
+
+    def encode(self, run_id: str) -> None:
+        """Write SEG and SR into the run's folder and their rows. Nothing for an upload without DICOM."""
+        run = self._scans.run(run_id)
+        scan = self._scans.get(run.scan_id)
+        self._scans.set_progress(scan.id, 90, "report")
+        folder = self._files.run_folder(run_id)
+        told = json.loads((folder / REPORT).read_bytes())
+        if (folder / EVIDENCE).is_file():
+            evidence = evidence_from_record(json.loads((folder / EVIDENCE).read_bytes()), self._files.root)
+            for encoded in encode_all(_report_of(folder, told), evidence, self._stamp(run)):
+                data = encoded.to_bytes()
+                path = self._files.write_result(run_id, f"{encoded.kind.lower()}.dcm", data)
+                self._results.upsert(
+                    ResultRecord(
+                        run_id=run_id,
+                        kind=encoded.kind,
+                        sop_instance_uid=encoded.sop_instance_uid,
+                        sop_class_uid=encoded.sop_class_uid,
+                        series_instance_uid=encoded.series_instance_uid,
+                        path=path,
+                        size=len(data),
+                        sha256=hashlib.sha256(data).hexdigest(),
+                    )
+                )
+        self._scans.set_results(scan.id, told)
+
+    def _stamp(self, run: RunRow) -> RunStamp:
+        return RunStamp(
+            started_at=run.started_at,
+            inputs_digest=run.inputs_digest,
+            run_number=run.number,
+            software_version=self._software_version,
+            predecessor=self._predecessor(run),
+        )
+
+    def _predecessor(self, run: RunRow) -> PredecessorDocument | None:
+        """The SR of the latest run before this one that has one."""
+        study_uid = self._scans.get(run.scan_id).study_instance_uid
+        numbers = {earlier.id: earlier.number for earlier in self._scans.runs_of(run.scan_id)}
+        reports = [
+            row for row in self._results.of_scan(run.scan_id) if row.kind == "SR" and numbers[row.run_id] < run.number
+        ]
+        if not reports or study_uid is None:
+            return None
+        last = reports[-1]
+        return PredecessorDocument(
+            study_instance_uid=study_uid,
+            series_instance_uid=last.series_instance_uid,
+            sop_class_uid=last.sop_class_uid,
+            sop_instance_uid=last.sop_instance_uid,
+        )
+
+    def publish(self, run_id: str) -> None:
+        """Owe every result to every destination that asks for its kind; the delivery loop does the rest."""
+        run = self._scans.run(run_id)
+        for result in self._results.of_run(run_id):
+            self._deliveries.owe(result.id, self._routing.destinations(result.kind))
+        timings = json.loads((self._files.run_folder(run_id) / REPORT).read_bytes()).get("timings", [])
+        self._scans.finish_run(run_id, RunState.DONE, {timing["stage"]: timing["seconds"] for timing in timings})
+        self._scans.apply_event_once(run.scan_id, ScanEvent.REPORTED, "results are ready to be sent")
+        self._scans.set_progress(run.scan_id, 95, "deliver")
+        log.info("run done", scan=run.scan_id, run=run_id)
+
+    def failed(self, run_id: str, error: Exception) -> None:
+        """End the run after an error that trying again does not mend."""
+        run = self._scans.run(run_id)
+        code, text = error_fields(error)
+        log.error("run failed", scan=run.scan_id, run=run_id, code=code, exc_info=error)
+        self._scans.finish_run(run_id, RunState.FAILED)
+        event = ScanEvent.REJECT if isinstance(error, StudyIneligible) else ScanEvent.FAIL
+        self._scans.apply_event_once(run.scan_id, event, text, error_code=code)
+
+
+def _report_of(folder: Path, told: Mapping[str, Any]) -> Report:
+    """The report of the analyse step, its voxels read back onto the report's own grid (NIfTI keeps float32 affines)."""
+    if told["segmentation"]["skipped"]:
+        return report_from_dict(told, None)
+    labels, _ = load_nifti_labels(folder / SEGMENTATION)
+    grid = told["reference_grid"]
+    segmentation = Segmentation(
+        labels=labels.astype(np.uint8),
+        grid=Grid(shape=tuple(grid["shape"]), affine=np.array(grid["affine"])),
+        model=ModelIdentity(**told["segmentation"]["model"]),
+    )
+    return report_from_dict(told, segmentation)
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode()

@@ -1,0 +1,57 @@
+"""Rows and files of one process, opened from the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dicom_node.config import NodeConfig
+from storage.audit import AuditRepository
+from storage.clock import Clock, utc_now
+from storage.database import Database, upgrade
+from storage.deliveries import DeliveryRepository
+from storage.files import FileStore
+from storage.heartbeats import HeartbeatRepository
+from storage.requests import RequestRepository
+from storage.results import ResultRepository
+from storage.scans import ScanRepository
+from storage.studies import StudyRepository
+from storage.users import UserRepository
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """Rows and files, opened once in a process."""
+
+    database: Database
+    files: FileStore
+    studies: StudyRepository
+    scans: ScanRepository
+    results: ResultRepository
+    deliveries: DeliveryRepository
+    requests: RequestRepository
+    heartbeats: HeartbeatRepository
+    audit: AuditRepository
+    users: UserRepository
+
+
+def open_store(config: NodeConfig, clock: Clock = utc_now) -> Store:
+    """Bring the schema up to date and open rows and files.
+
+    Raises:
+        StorageError: the root cannot be made, or the database cannot be reached or is of a later version.
+    """
+    files = FileStore(config.storage.root, min_free_bytes=config.storage.min_free_mb << 20)
+    upgrade(config.storage.rows_url)
+    database = Database(config.storage.rows_url)
+    return Store(
+        database=database,
+        files=files,
+        studies=StudyRepository(database, clock),
+        scans=ScanRepository(database, clock),
+        results=ResultRepository(database, clock),
+        deliveries=DeliveryRepository(database, clock, lease_s=config.delivery.lease_s),
+        requests=RequestRepository(database, clock),
+        heartbeats=HeartbeatRepository(database, clock),
+        audit=AuditRepository(database, clock),
+        users=UserRepository(database, clock),
+    )

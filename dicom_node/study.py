@@ -1,0 +1,153 @@
+"""A study's files to volumes with roles, and a report to result objects: the walk that `work` and `analyse` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dicom_node.errors import Permanent, SeriesRefused
+from dicom_node.inbound.conversion import ConvertedSeries, load_series
+from dicom_node.inbound.headers import InstanceHeader
+from dicom_node.inbound.series_headers import SeriesHeaders
+from dicom_node.inbound.series_roles import Override, RoleAssignment, assign
+from dicom_node.results.evidence import Evidence, SeriesEvidence, SliceSource, load_evidence
+from pipeline.volume import Grid, SeriesRole, Volume
+
+
+class StudyIneligible(Permanent):
+    """No series of the study can be read as T1, T1CE, T2 or FLAIR; the message says why for each."""
+
+    code = "ineligible"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFile:
+    """One instance on disk with what its header says."""
+
+    path: Path
+    header: InstanceHeader
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StudyReading:
+    """What was read of a study: the series chosen for each role as volumes, and why the others were not.
+
+    sop_classes: Series Instance UID to the SOP Class UID of its instances.
+    """
+
+    assignment: RoleAssignment
+    series: Mapping[SeriesRole, ConvertedSeries]
+    sop_classes: Mapping[str, str]
+    refused: tuple[SeriesRefused, ...] = ()
+
+    @property
+    def volumes(self) -> dict[SeriesRole, Volume]:
+        """Role to volume on the series' own grid."""
+        return {role: converted.volume for role, converted in self.series.items()}
+
+    def explanation(self) -> dict[str, Any]:
+        """JSON-ready: which series has which role and why, which were rejected, excluded or refused, which are missing."""
+        told = self.assignment.to_json()
+        told["refused"] = [
+            {"series_instance_uid": r.series_instance_uid, "code": str(r.code), "reason": r.reason} for r in self.refused
+        ]
+        told["notes"] = {str(role): list(converted.notes) for role, converted in self.series.items()}
+        return told
+
+
+def read_study(files: Sequence[StudyFile], overrides: Mapping[str, Override] | None = None) -> StudyReading:
+    """Assign roles and convert the chosen series. A series that is refused gives way to the role's next candidate.
+
+    Raises:
+        StudyIneligible: nothing is left to analyse.
+        OSError: a file cannot be read.
+    """
+    grouped: dict[str, list[StudyFile]] = {}
+    for file in files:
+        grouped.setdefault(file.header.series_instance_uid, []).append(file)
+    refused: dict[str, SeriesRefused] = {}
+    converted: dict[str, ConvertedSeries] = {}
+    while True:
+        assignment = assign(
+            [
+                SeriesHeaders(series_instance_uid=uid, headers=tuple(file.header for file in members))
+                for uid, members in grouped.items()
+                if uid not in refused
+            ],
+            overrides,
+        )
+        chosen = {role: choice.chosen.series_instance_uid for role, choice in assignment.choices.items()}
+        refusals_before = len(refused)
+        for uid in chosen.values():
+            if uid not in converted:
+                try:
+                    members = grouped[uid]
+                    converted[uid] = load_series([file.path for file in members], [file.header for file in members])
+                except SeriesRefused as refusal:
+                    refused[uid] = refusal
+        if len(refused) == refusals_before:
+            break
+    if not chosen:
+        raise StudyIneligible(_why_ineligible(assignment, refused))
+    return StudyReading(
+        assignment=assignment,
+        series={role: converted[uid] for role, uid in chosen.items()},
+        sop_classes={uid: grouped[uid][0].header.sop_class_uid for uid in chosen.values()},
+        refused=tuple(refused.values()),
+    )
+
+
+def _why_ineligible(assignment: RoleAssignment, refused: Mapping[str, SeriesRefused]) -> str:
+    reasons = [f"series {e.series_instance_uid}: {e.code}: {e.reason}" for e in assignment.excluded]
+    reasons += [str(refusal) for refusal in refused.values()]
+    listed = "; ".join(reasons[:20]) or "it holds no series"
+    return f"no series can be read as T1, T1CE, T2 or FLAIR: {listed}"
+
+
+def evidence_record(reading: StudyReading, reference: SeriesRole, root: Path) -> dict[str, Any]:
+    """JSON-ready: all that `evidence_from_record` needs later, paths relative to `root`."""
+    series = reading.series[reference]
+    return {
+        "reference": {
+            "role": str(reference),
+            "paths": sorted({str(source.path.relative_to(root)) for source in series.sources}),
+            "slices": [[source.sop_instance_uid, source.frame_number] for source in series.sources],
+            "shape": list(series.volume.grid.shape),
+            "affine": series.volume.grid.affine.tolist(),
+        },
+        "others": [
+            {
+                "role": str(role),
+                "series_instance_uid": other.series_instance_uid,
+                "instances": sorted({source.sop_instance_uid for source in other.sources}),
+                "sop_class_uid": reading.sop_classes[other.series_instance_uid],
+            }
+            for role, other in reading.series.items()
+            if role is not reference
+        ],
+    }
+
+
+def evidence_from_record(record: Mapping[str, Any], root: Path) -> Evidence:
+    """The evidence of a run, its headers read again from the stored files.
+
+    Raises:
+        EvidenceMismatch: a file is missing or no longer fits the grid.
+    """
+    reference = record["reference"]
+    return load_evidence(
+        [root / path for path in reference["paths"]],
+        [SliceSource(sop_instance_uid=uid, frame_number=frame) for uid, frame in reference["slices"]],
+        Grid(shape=tuple(reference["shape"]), affine=reference["affine"]),
+        [
+            SeriesEvidence(
+                role=SeriesRole(other["role"]),
+                series_instance_uid=other["series_instance_uid"],
+                instances=tuple((other["sop_class_uid"], uid) for uid in other["instances"]),
+            )
+            for other in record["others"]
+        ],
+    )
+

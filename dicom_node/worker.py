@@ -1,0 +1,122 @@
+"""The worker: loads the models once, runs what the engine hands out, watches open studies and empties the outbox."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from dicom_node.engine import Engine
+from dicom_node.intake import Intake
+from dicom_node.models_status import write_models_status
+from dicom_node.outbound.delivery import Deliverer
+from pipeline.models.catalogue import ModelStatus
+from storage.clock import Clock
+from storage.deliveries import DeliveryRepository
+from storage.errors import ImpossibleTransition
+from storage.files import FileStore
+from storage.heartbeats import HeartbeatRepository
+from storage.lifecycle import ScanEvent, ScanState
+from storage.scans import ScanRepository
+from storage.vocabulary import DeliveryState
+
+log = structlog.get_logger("worker")
+
+_HEARTBEAT_S = 10.0
+
+
+class Worker:
+    """The parts of a worker process and its loops. `start` returns when the engine serves; `stop` joins the loops."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        intake: Intake,
+        deliverer: Deliverer,
+        deliveries: DeliveryRepository,
+        scans: ScanRepository,
+        heartbeats: HeartbeatRepository,
+        files: FileStore,
+        load_models: Callable[[], Sequence[ModelStatus]],
+        executor_id: str,
+        intake_every_s: float,
+        deliver_every_s: float,
+        takeover_after_s: float,
+        clock: Clock,
+    ) -> None:
+        self._engine = engine
+        self._intake = intake
+        self._deliverer = deliverer
+        self._deliveries = deliveries
+        self._scans = scans
+        self._heartbeats = heartbeats
+        self._files = files
+        self._load_models = load_models
+        self._executor_id = executor_id
+        self._takeover_after = timedelta(seconds=takeover_after_s)
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._loops: list[tuple[str, Callable[[], object], float]] = [
+            ("delivery", self._deliver, deliver_every_s),
+            ("heartbeat", self._beat, _HEARTBEAT_S),
+            ("intake", self._intake.tick, intake_every_s),
+        ]
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Say what the models are, take up unfinished runs, begin the loops."""
+        statuses = self._load_models()
+        write_models_status(self._files, statuses)
+        for status in statuses:
+            (log.info if status.ok else log.error)("model", model=status.name, ok=status.ok, detail=status.detail)
+        self._heartbeats.beat(self._executor_id, "work")
+        self._engine.start()
+        for name, action, every_s in self._loops:
+            thread = threading.Thread(target=self._repeat, args=(name, action, every_s), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """End the loops and the engine; what is under way resumes at the next start."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(timeout=5.0)
+        self._engine.stop()
+        self._heartbeats.forget(self._executor_id)
+
+    def _repeat(self, name: str, action: Callable[[], object], every_s: float) -> None:
+        while not self._stopping.is_set():
+            try:
+                action()
+            except Exception as error:  # a loop of the worker outlives a full disk or a database that restarts
+                log.error("loop failed, goes on", loop=name, error=type(error).__name__, exc_info=error)
+            self._stopping.wait(every_s)
+
+    def _deliver(self) -> None:
+        self._deliverer.deliver_due()
+        for scan in self._scans.in_states(ScanState.DELIVERING):
+            rows = self._deliveries.of_scan(scan.id)
+            if any(row.state is DeliveryState.OWED for row in rows):
+                continue
+            refused = sorted({f"{row.destination}: {row.last_error}" for row in rows if row.state is DeliveryState.FAILED})
+            try:
+                if refused:
+                    text = "not delivered: " + "; ".join(refused) + "; mend the destination, then retry"
+                    self._scans.apply_event(scan.id, ScanEvent.FAIL, text, error_code="delivery-refused")
+                else:
+                    sent = {row.destination for row in rows}
+                    text = "delivered to " + ", ".join(sorted(sent)) if sent else "done; no destination is owed anything"
+                    self._scans.apply_event(scan.id, ScanEvent.DELIVERED, text)
+            except ImpossibleTransition:
+                continue  # another worker closed it
+
+    def _beat(self) -> None:
+        self._heartbeats.beat(self._executor_id, "work")
+        for silent in self._heartbeats.stale(self._takeover_after):
+            if silent.executor_id != self._executor_id and self._heartbeats.forget(silent.executor_id, silent.at):
+                taken = self._engine.take_over(silent.executor_id)
+                log.warning("took over a silent worker's runs", executor=silent.executor_id, runs=taken)
+
