@@ -1,0 +1,168 @@
+"""The outbox: what is owed to which destination. One sender at a time holds a row, by lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from storage.clock import Clock, utc_now
+from storage.columns import one_line
+from storage.database import Database
+from storage.errors import NotFound
+from storage.rows import detached
+from storage.tables import Delivery, ResultObject, Run
+from storage.vocabulary import DeliveryState
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryRow:
+    """One object for one destination, with all a sender needs. `attempts` counts those begun."""
+
+    id: int
+    result_object_id: int
+    destination: str
+    state: DeliveryState
+    attempts: int
+    next_attempt_at: datetime
+    last_error: str
+    created_at: datetime
+    sent_at: datetime | None
+    scan_id: str
+    run_id: str
+    kind: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    path: str
+    size: int
+    sha256: str
+
+
+class DeliveryRepository:
+    """Deliveries owed, sent and refused.
+
+    Args:
+        lease_s: how long a sender that took a row has it to itself. Longer than any send: a sender that is killed
+            leaves its rows to the others only after that.
+    """
+
+    def __init__(self, database: Database, clock: Clock = utc_now, *, lease_s: float = 600.0) -> None:
+        self._database = database
+        self._clock = clock
+        self._lease = timedelta(seconds=lease_s)
+
+    def owe(self, result_object_id: int, destinations: Iterable[str]) -> list[DeliveryRow]:
+        """Owe the object to each destination. What is already owed, sent or refused stays as it is. Raises NotFound."""
+        return self._database.run(lambda session: self._owe(session, result_object_id, list(destinations)))
+
+    def _owe(self, session: Session, result_object_id: int, destinations: list[str]) -> list[DeliveryRow]:
+        if session.get(ResultObject, result_object_id) is None:
+            raise NotFound("result object", result_object_id)
+        query = select(Delivery.destination).where(Delivery.result_object_id == result_object_id)
+        known = set(session.scalars(query))
+        now = self._clock()
+        for destination in dict.fromkeys(destinations):
+            if destination not in known:
+                owed = Delivery(result_object_id=result_object_id, destination=destination, created_at=now)
+                owed.state, owed.next_attempt_at = DeliveryState.OWED.value, now
+                session.add(owed)
+        session.flush()
+        return _rows(session, _query().where(Delivery.result_object_id == result_object_id))
+
+    def due(
+        self, now: datetime | None = None, *, limit: int = 100, destination: str | None = None
+    ) -> list[DeliveryRow]:
+        """Take the rows whose time has come, oldest first. Nobody else is given them until the lease is over."""
+        at = now or self._clock()
+        query = select(Delivery).where(Delivery.state == DeliveryState.OWED.value, Delivery.next_attempt_at <= at)
+        if destination is not None:
+            query = query.where(Delivery.destination == destination)
+        query = query.order_by(Delivery.created_at, Delivery.id).limit(limit).with_for_update(skip_locked=True)
+        with self._database.write() as session:
+            taken = list(session.scalars(query))
+            for delivery in taken:
+                delivery.next_attempt_at = at + self._lease
+                delivery.attempts += 1
+            session.flush()
+            return _rows(session, _query().where(Delivery.id.in_([delivery.id for delivery in taken])))
+
+    def mark_sent(self, delivery_id: int) -> DeliveryRow:
+        """The destination has it. Raises NotFound."""
+        return self._mark(delivery_id, DeliveryState.SENT, None, "")
+
+    def mark_failed(self, delivery_id: int, next_attempt_at: datetime | None, error: str) -> DeliveryRow:
+        """The attempt failed; try again at the time given, or never where it is None. What was sent stays sent.
+
+        Args:
+            error: one line for the page, without patient data.
+        """
+        state = DeliveryState.FAILED if next_attempt_at is None else DeliveryState.OWED
+        return self._mark(delivery_id, state, next_attempt_at, error)
+
+    def _mark(self, delivery_id: int, state: DeliveryState, next_at: datetime | None, error: str) -> DeliveryRow:
+        with self._database.write() as session:
+            delivery = session.get(Delivery, delivery_id, with_for_update=True)
+            if delivery is None:
+                raise NotFound("delivery", delivery_id)
+            # A sender whose lease ran out may report late: success is always true, failure only while it is owed.
+            if state is DeliveryState.SENT or delivery.state == DeliveryState.OWED:
+                if delivery.state != DeliveryState.SENT and state is DeliveryState.SENT:
+                    delivery.sent_at = self._clock()
+                delivery.state, delivery.last_error = state.value, one_line(error)
+                delivery.next_attempt_at = next_at or delivery.next_attempt_at
+            session.flush()
+            return _rows(session, _query().where(Delivery.id == delivery_id))[0]
+
+    def owe_again(self, scan_id: str) -> int:
+        """Owe anew what destinations refused for this scan (a person asked for it); how many rows."""
+        query = select(Delivery).join(ResultObject).join(Run).where(Run.scan_id == scan_id)
+        with self._database.write() as session:
+            refused = list(session.scalars(query.where(Delivery.state == DeliveryState.FAILED.value)))
+            for delivery in refused:
+                delivery.state, delivery.next_attempt_at = DeliveryState.OWED.value, self._clock()
+            return len(refused)
+
+    def of_scan(self, scan_id: str) -> list[DeliveryRow]:
+        """Every delivery of a scan, oldest first."""
+        with self._database.read() as session:
+            return _rows(session, _query().where(Run.scan_id == scan_id))
+
+    def outstanding(self, scan_id: str) -> list[DeliveryRow]:
+        """What is still owed for a scan, oldest first."""
+        return [row for row in self.of_scan(scan_id) if row.state is DeliveryState.OWED]
+
+    def count_by_state(self) -> dict[DeliveryState, int]:
+        """How many deliveries are in each state."""
+        with self._database.read() as session:
+            found = session.execute(select(Delivery.state, func.count()).group_by(Delivery.state)).all()
+        counts = {row[0]: row[1] for row in found}
+        return {state: counts.get(state.value, 0) for state in DeliveryState}
+
+    def oldest_owed_age(self, now: datetime | None = None) -> timedelta | None:
+        """How long the oldest owed row has waited; None where nothing is owed."""
+        query = select(func.min(Delivery.created_at)).where(Delivery.state == DeliveryState.OWED.value)
+        with self._database.read() as session:
+            oldest = session.scalar(query)
+        return None if oldest is None else max(timedelta(), (now or self._clock()) - oldest)
+
+
+def _query() -> Select[Delivery, ResultObject, str]:
+    query = select(Delivery, ResultObject, Run.scan_id).join(ResultObject, Delivery.result_object_id == ResultObject.id)
+    return query.join(Run, ResultObject.run_id == Run.id).order_by(Delivery.created_at, Delivery.id)
+
+
+def _rows(session: Session, query: Select[Delivery, ResultObject, str]) -> list[DeliveryRow]:
+    names = ("run_id", "kind", "sop_instance_uid", "sop_class_uid", "path", "size", "sha256")
+    return [
+        detached(
+            DeliveryRow,
+            delivery,
+            state=DeliveryState(delivery.state),
+            scan_id=scan_id,
+            **{name: getattr(result, name) for name in names},
+        )
+        for delivery, result, scan_id in session.execute(query)
+    ]

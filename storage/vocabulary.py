@@ -1,0 +1,64 @@
+"""The words the tables hold, beside the states of a scan (`storage.lifecycle`)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Source(StrEnum):
+    """How a scan came in."""
+
+    CSTORE = "cstore"
+    UPLOAD_DICOM = "upload-dicom"
+    UPLOAD_NIFTI = "upload-nifti"
+
+
+class Role(StrEnum):
+    """What an account may do."""
+
+    ADMIN = "admin"
+    DOCTOR = "doctor"
+    TECHNICIAN = "technician"
+
+
+class AccountStatus(StrEnum):
+    """`pending` waits for an administrator; `disabled` may not sign in."""
+
+    ACTIVE = "active"
+    PENDING = "pending"
+    DISABLED = "disabled"
+
+
+class RunState(StrEnum):
+    """A run is `running` until it is `done` or `failed`; a failed one may be opened again."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class DeliveryState(StrEnum):
+    """`owed` until the destination took it (`sent`) or refused it for good (`failed`)."""
+
+    OWED = "owed"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+class ConflictKind(StrEnum):
+    """`content`: one SOP Instance UID, other bytes. `identity`: one Study UID, another patient.
+
+    `hierarchy`: one Series UID, another study.
+    """
+
+    CONTENT = "content"
+    IDENTITY = "identity"
+    HIERARCHY = "hierarchy"
+
+
+class RequestKind(StrEnum):
+    """What a person can ask of the worker."""
+
+    PROCESS_NOW = "process-now"
+    RETRY = "retry"
+    ROLE_OVERRIDE = "role-override"
