@@ -1,0 +1,133 @@
+"""The web application, built from values: nothing is read from a file, the environment or a global."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from pipeline.report import RESEARCH_NOTICE
+from pipeline.volume import SeriesRole
+from storage.audit import AuditRepository
+from storage.clock import utc_now
+from storage.database import Database
+from storage.deliveries import DeliveryRepository
+from storage.files import FileStore
+from storage.requests import RequestRepository
+from storage.scans import ScanRepository
+from storage.studies import StudyRepository
+from storage.users import UserRepository
+from web import problems
+from web.body_limits import SMALL_BODY_BYTES, BodyLimits
+from web.context import PACKAGE, WebContext
+from web.health import HealthReport
+from web.images import SliceRenderer
+from web.ingest import UploadIngest
+from web.login_limits import LoginLimits
+from web.metrics import Metrics, RequestMetrics
+from web.openapi import complete_openapi
+from web.pages import respond
+from web.passwords import PasswordHasher
+from web.routes import auth, images, page_actions, pages, pages_sign_in, process_mri, scans, users
+from web.routes import health as health_routes
+from web.security_headers import SecurityHeaders
+from web.settings import WebSettings
+from web.templating import make_templates
+from web.tokens import TokenIssuer
+
+_UPLOAD_PATHS = frozenset({"/api/process-mri", "/upload"})
+
+
+def create_app(
+    *,
+    settings: WebSettings,
+    database: Database,
+    files: FileStore,
+    health: Callable[[], HealthReport],
+    ingest: UploadIngest,
+    clock: Callable[[], datetime] = utc_now,
+    hasher: PasswordHasher | None = None,
+) -> FastAPI:
+    """Build the application.
+
+    database: with its schema up to date. health: asked at each readiness probe and metrics scrape, so it must be quick.
+    ingest: where uploaded DICOM goes. clock: aware UTC. hasher: bcrypt with cost 12 unless given (tests: a cheap one).
+    """
+    context = WebContext(
+        settings=settings,
+        users=UserRepository(database, clock),
+        scans=ScanRepository(database, clock),
+        studies=StudyRepository(database, clock),
+        deliveries=DeliveryRepository(database, clock),
+        requests=RequestRepository(database, clock),
+        audit=AuditRepository(database, clock),
+        files=files,
+        ingest=ingest,
+        health=health,
+        clock=clock,
+        tokens=TokenIssuer(
+            secret=settings.token_secret,
+            issuer=settings.issuer,
+            audience=settings.audience,
+            minutes=settings.token_minutes,
+            clock=clock,
+        ),
+        hasher=hasher or PasswordHasher(),
+        limits=LoginLimits(),
+        slices=SliceRenderer(),
+        metrics=Metrics(),
+        templates=make_templates(
+            PACKAGE / "templates", notice=RESEARCH_NOTICE, roles=[role.value for role in SeriesRole]
+        ),
+    )
+    app = FastAPI(
+        title="Brain tumour node",
+        description=RESEARCH_NOTICE,
+        openapi_url="/api/openapi.json",
+        # The interactive pages would load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        middleware=_middleware(context),
+    )
+    app.state.context = context
+    problems.install(app, respond)
+    for module in (auth, scans, images, process_mri, users, health_routes, pages_sign_in, pages, page_actions):
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=PACKAGE / "static"), name="static")
+    complete_openapi(app)
+    return app
+
+
+def _middleware(context: WebContext) -> list[Middleware]:
+    settings = context.settings
+
+    def limit_for(path: str) -> int:
+        return settings.max_upload_bytes if path in _UPLOAD_PATHS else SMALL_BODY_BYTES
+
+    too_large = problems.problem_response(
+        problems.Problem(413, "content-too-large", "The request is larger than this node takes.")
+    )
+    stack = [
+        Middleware(SecurityHeaders, https_only=settings.cookie_secure),
+        Middleware(RequestMetrics, metrics=context.metrics),
+    ]
+    if settings.cors_origins:
+        stack.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(settings.cors_origins),
+                # Other origins send a bearer token; cookies stay with the node's own pages.
+                allow_credentials=False,
+                allow_methods=["GET", "POST", "PUT"],
+                allow_headers=["Authorization", "Content-Type"],
+                max_age=600,
+            )
+        )
+    stack.append(
+        Middleware(BodyLimits, limit_for=limit_for, chunk_timeout_s=settings.chunk_timeout_s, too_large=too_large)
+    )
+    return stack

@@ -1,0 +1,147 @@
+"""Accounts: registering, signing in, changing one's own account. Routes and pages share these functions."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from storage.errors import Conflict
+from storage.users import UserRow
+from storage.vocabulary import AccountStatus, Role
+from web.context import WebContext
+from web.dependencies import Session, client_address
+from web.passwords import PasswordRefused
+from web.problems import Problem
+from web.schemas import Credentials, ProfileChange, UserOut
+from web.schemas import Registration as RegistrationForm
+from web.settings import Registration
+from web.trail import record
+
+
+def user_out(user: UserRow) -> UserOut:
+    """Return what of an account may be shown."""
+    return UserOut.model_validate(
+        {
+            "id": user.id,
+            "username": user.username,
+            "email": user.email,
+            "full_name": user.full_name,
+            "title": user.title,
+            "department": user.department,
+            "institution": user.institution,
+            "role": str(user.role),
+            "status": str(user.status),
+            "created_at": user.created_at,
+        }
+    )
+
+
+def _refused(error: PasswordRefused) -> Problem:
+    return Problem(422, "password-refused", f"This password was not accepted: {error}.")
+
+
+def register(context: WebContext, request: Request, form: RegistrationForm) -> UserRow:
+    """Create an account as the node's registration policy allows.
+
+    Raises:
+        Problem: 403 where registration is closed, 409 for a taken name or address, 422 for a password, 429.
+    """
+    policy = context.settings.registration
+    if policy is Registration.CLOSED:
+        raise Problem(403, "registration-closed", "This node takes no registrations; ask its administrator.")
+    context.limits.check_registration(client_address(request))
+    try:
+        hashed = context.hasher.hash(form.password)
+        user = context.users.create(
+            username=form.username,
+            email=form.email,
+            hashed_password=hashed,
+            full_name=form.full_name,
+            title=form.title,
+            department=form.department,
+            institution=form.institution,
+            role=Role.TECHNICIAN,
+            status=AccountStatus.ACTIVE if policy is Registration.OPEN else AccountStatus.PENDING,
+        )
+    except PasswordRefused as error:
+        raise _refused(error) from error
+    except Conflict as error:
+        raise Problem(409, "account-exists", f"This {error.field} is already in use.") from error
+    record(context, request, "register", user=user)
+    return user
+
+
+def sign_in(context: WebContext, request: Request, credentials: Credentials) -> tuple[UserRow, str]:
+    """Check name (or e-mail address) and password and return the account with a new token.
+
+    An unknown name and a wrong password cost the same time and give the same answer.
+
+    Raises:
+        Problem: 401 for wrong credentials, 403 for an account that is pending or disabled (told only to who knows its
+            password), 422 for a password no account can have, 429.
+    """
+    address = client_address(request)
+    context.limits.check_login(address, credentials.username)
+    name = credentials.username.strip()
+    user = context.users.by_email(name) if "@" in name else None
+    user = user or context.users.by_username(name)
+    try:
+        right = context.hasher.verify(credentials.password, user.hashed_password if user else None)
+    except PasswordRefused as error:
+        raise _refused(error) from error
+    if not right or user is None:
+        record(context, request, "sign-in", user=user, outcome="failure", reason="wrong name or password")
+        raise Problem(
+            401, "wrong-credentials", "The name or the password is wrong.", headers={"WWW-Authenticate": "Bearer"}
+        )
+    if user.status is not AccountStatus.ACTIVE:
+        record(context, request, "sign-in", user=user, outcome="failure", reason=str(user.status))
+        waiting = user.status is AccountStatus.PENDING
+        detail = "This account waits for an administrator's approval." if waiting else "This account is disabled."
+        raise Problem(403, f"account-{user.status}", detail)
+    context.limits.login_succeeded(address, credentials.username)
+    record(context, request, "sign-in", user=user)
+    return user, context.tokens.issue(user.id, user.token_version)
+
+
+def change_profile(context: WebContext, request: Request, session: Session, change: ProfileChange) -> UserRow:
+    """Change one's own account. A new password ends every sign-in, this one too.
+
+    Raises:
+        Problem: 409 for a taken address, 403 for a wrong current password, 422 for a new one that is refused, 429.
+    """
+    user = session.user
+    if change.new_password is not None:
+        _change_password(context, request, user, change)
+    if change.email is not None and change.email != user.email and change.new_password is None:
+        # The address can sign in, so it is not changed by who merely found an open browser.
+        _check_current(context, request, user, change.current_password)
+    fields = change.model_dump(exclude_none=True, exclude={"current_password", "new_password"})
+    if not fields:
+        return context.users.by_id(user.id)
+    try:
+        changed = context.users.update_profile(user.id, **fields)
+    except Conflict as error:
+        raise Problem(409, "account-exists", f"This {error.field} is already in use.") from error
+    record(context, request, "change-profile", user=user, fields=sorted(fields))
+    return changed
+
+
+def _check_current(context: WebContext, request: Request, user: UserRow, password: str | None) -> None:
+    context.limits.check_login(client_address(request), user.username)
+    try:
+        if password is not None and context.hasher.verify(password, user.hashed_password):
+            return
+    except PasswordRefused as error:
+        raise _refused(error) from error
+    record(context, request, "change-password", user=user, outcome="failure")
+    raise Problem(403, "wrong-password", "Give your current password to change your address or password.")
+
+
+def _change_password(context: WebContext, request: Request, user: UserRow, change: ProfileChange) -> None:
+    assert change.new_password is not None
+    _check_current(context, request, user, change.current_password)
+    try:
+        context.users.set_password(user.id, context.hasher.hash(change.new_password))
+    except PasswordRefused as error:
+        raise _refused(error) from error
+    record(context, request, "change-password", user=user)

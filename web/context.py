@@ -1,0 +1,58 @@
+"""All that a route works with, built once by `create_app` and carried in the application's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+from fastapi import Request
+from fastapi.templating import Jinja2Templates
+
+from storage.audit import AuditRepository
+from storage.deliveries import DeliveryRepository
+from storage.files import FileStore
+from storage.requests import RequestRepository
+from storage.scans import ScanRepository
+from storage.studies import StudyRepository
+from storage.users import UserRepository
+from web.health import HealthReport
+from web.images import SliceRenderer
+from web.ingest import UploadIngest
+from web.login_limits import LoginLimits
+from web.metrics import Metrics
+from web.passwords import PasswordHasher
+from web.settings import WebSettings
+from web.tokens import TokenIssuer
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebContext:
+    """Values and repositories of one application."""
+
+    settings: WebSettings
+    users: UserRepository
+    scans: ScanRepository
+    studies: StudyRepository
+    deliveries: DeliveryRepository
+    requests: RequestRepository
+    audit: AuditRepository
+    files: FileStore
+    ingest: UploadIngest
+    health: Callable[[], HealthReport]
+    clock: Callable[[], datetime]
+    tokens: TokenIssuer
+    hasher: PasswordHasher
+    limits: LoginLimits
+    slices: SliceRenderer
+    metrics: Metrics
+    templates: Jinja2Templates
+
+
+def get_context(request: Request) -> WebContext:
+    """Dependency: the application's context."""
+    return cast(WebContext, request.app.state.context)

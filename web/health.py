@@ -1,0 +1,43 @@
+"""What the composition root tells the web application about the node's condition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing looked at. name: 'database', 'disk', a model's name. detail: what was found, free of patients."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthReport:
+    """The node's condition now.
+
+    checks: what the node cannot work without (database, disk). models: what it can do without, one by one.
+    queue_length: scans waiting for a worker or in its hands. queue_age_s: how long the oldest has waited, None if none.
+    delivery_age_s: age of the oldest object still owed to a destination, None if none.
+    """
+
+    checks: tuple[Check, ...]
+    models: tuple[Check, ...]
+    queue_length: int = 0
+    queue_age_s: float | None = None
+    delivery_age_s: float | None = None
+
+    @property
+    def ready(self) -> bool:
+        """True where studies can be taken and kept; a missing model does not stop that."""
+        return all(check.ok for check in self.checks)
+
+    @property
+    def status(self) -> Literal["ok", "degraded", "unavailable"]:
+        """'ok', 'degraded' (a model cannot be used) or 'unavailable'."""
+        if not self.ready:
+            return "unavailable"
+        return "ok" if all(model.ok for model in self.models) else "degraded"

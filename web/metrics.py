@@ -1,0 +1,81 @@
+"""Prometheus metrics of one application: requests as they end, the node's condition when asked."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from web.health import HealthReport
+
+
+class Metrics:
+    """A registry of its own, so that two applications in one process do not meet."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "btn_http_requests_total", "Answered requests.", ("method", "route", "status"), registry=self._registry
+        )
+        self._seconds = Histogram(
+            "btn_http_request_seconds",
+            "Seconds until the answer was sent.",
+            ("route",),
+            buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
+            registry=self._registry,
+        )
+        self._ready = Gauge("btn_ready", "1 where studies can be taken and kept.", registry=self._registry)
+        self._model_ok = Gauge("btn_model_ok", "1 where the model can be used.", ("model",), registry=self._registry)
+        self._check_ok = Gauge("btn_check_ok", "1 where the check passed.", ("check",), registry=self._registry)
+        self._queue = Gauge("btn_queue_length", "Scans waiting or in work.", registry=self._registry)
+        self._queue_age = Gauge("btn_queue_age_seconds", "Age of the oldest of them.", registry=self._registry)
+        self._owed_age = Gauge("btn_delivery_age_seconds", "Age of the oldest owed object.", registry=self._registry)
+
+    def observe(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request. route: the template, never the path, which may name a patient's scan."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def render(self, report: HealthReport) -> bytes:
+        """Return the text exposition with the node's condition as it is now."""
+        self._ready.set(report.ready)
+        for model in report.models:
+            self._model_ok.labels(model.name).set(model.ok)
+        for check in report.checks:
+            self._check_ok.labels(check.name).set(check.ok)
+        self._queue.set(report.queue_length)
+        self._queue_age.set(report.queue_age_s or 0)
+        self._owed_age.set(report.delivery_age_s or 0)
+        return generate_latest(self._registry)
+
+
+class RequestMetrics:
+    """ASGI middleware that times each request."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and count its answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            method = (
+                scope["method"] if scope["method"] in {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"} else "other"
+            )
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.observe(method=method, route=route, status=status, seconds=time.perf_counter() - started)

@@ -1,0 +1,118 @@
+"""Slices as PNG, what there is to show, and downloads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from pipeline.overlay import Plane
+from storage.runs import RunRow
+from web import scan_requests
+from web.context import WebContext
+from web.dependencies import Context, SignedIn
+from web.files import DOWNLOADS, download_path
+from web.images import NoImages, NoSuchSlice
+from web.problems import Problem, documented
+from web.routes.scans import ScanId
+from web.scan_view import last_finished_run
+from web.schemas import AxisOut, ImagesOut
+from web.trail import record
+
+router = APIRouter(prefix="/api/scans", tags=["images"])
+
+SliceIndex = Annotated[int, Path(ge=0, le=10_000, description="From 0.")]
+_PNG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+}
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
+def _run(context: WebContext, scan_id: str) -> RunRow:
+    scan_requests.find_scan(context, scan_id)
+    run = last_finished_run(context, scan_id)
+    if run is None:
+        raise Problem(404, "no-result", "This scan has no finished analysis yet.")
+    return run
+
+
+@router.get("/{scan_id}/images", responses=documented(401, 404, 422))
+def images(scan_id: ScanId, context: Context, _session: SignedIn) -> ImagesOut:
+    """Tell how many slices each plane has, which one to show first, and what lies at the edges of the picture."""
+    run = _run(context, scan_id)
+    try:
+        planes = context.slices.planes(context.files.run_folder(run.id))
+    except NoImages as error:
+        raise Problem(404, "no-images", f"{error}.".capitalize()) from error
+    return ImagesOut(
+        axes=[AxisOut(axis=p.plane.value, count=p.count, start=p.start, sides=dict(p.sides)) for p in planes.planes],
+        has_segmentation=planes.has_labels,
+    )
+
+
+def _png(context: WebContext, scan_id: str, axis: Plane, index: int, opacity: float) -> Response:
+    run = _run(context, scan_id)
+    try:
+        png = context.slices.png(context.files.run_folder(run.id), axis, index, opacity)
+    except NoImages as error:
+        raise Problem(404, "no-images", f"{error}.".capitalize()) from error
+    except NoSuchSlice as error:
+        raise Problem(404, "no-slice", f"This axis has slices 0 to {error.count - 1}.") from error
+    return Response(png, media_type="image/png")
+
+
+@router.get("/{scan_id}/slice/{index}", response_class=Response, responses=_PNG | documented(401, 404, 422))
+def slice_png(
+    scan_id: ScanId,
+    index: SliceIndex,
+    context: Context,
+    _session: SignedIn,
+    axis: Plane = Plane.AXIAL,
+    opacity: Annotated[float, Query(ge=0, le=1, allow_inf_nan=False, description="Has no effect here.")] = 0.0,
+) -> Response:
+    """Return one slice of the reference series as PNG."""
+    return _png(context, scan_id, axis, index, 0.0)
+
+
+@router.get("/{scan_id}/segmentation/{index}", response_class=Response, responses=_PNG | documented(401, 404, 422))
+def segmentation_png(
+    scan_id: ScanId,
+    index: SliceIndex,
+    context: Context,
+    _session: SignedIn,
+    axis: Plane = Plane.AXIAL,
+    opacity: Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)] = 0.45,
+) -> Response:
+    """Return one slice with the segmentation laid over it as PNG."""
+    return _png(context, scan_id, axis, index, opacity)
+
+
+@router.get("/{scan_id}/download/{key}", response_class=FileResponse, responses=_FILE | documented(401, 404, 422))
+def download(
+    scan_id: ScanId,
+    key: Annotated[str, Path(max_length=64, examples=["segmentation.nii.gz"])],
+    request: Request,
+    context: Context,
+    session: SignedIn,
+) -> FileResponse:
+    """Return one file of the last finished analysis: report.json, segmentation.nii.gz, seg.dcm, sr.dcm."""
+    if key not in DOWNLOADS:
+        raise Problem(404, "no-file", f"Files are: {', '.join(DOWNLOADS)}.")
+    run = _run(context, scan_id)
+    path = download_path(context.files, run.id, key)
+    record(
+        context,
+        request,
+        "download",
+        user=session.user,
+        scan_id=scan_id,
+        outcome="success" if path else "failure",
+        key=key,
+    )
+    if path is None:
+        raise Problem(404, "no-file", "This analysis made no such file; its report says why.")
+    # The name carries the scan's id and never the patient.
+    return FileResponse(path, media_type=DOWNLOADS[key].media_type, filename=f"{scan_id}-{key}")

@@ -1,0 +1,107 @@
+"""Scans as the API and the pages show them, gathered from rows and from the files of the last finished run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from pipeline.volume import SeriesRole
+from storage.audit import MAX_LIMIT
+from storage.deliveries import DeliveryRow
+from storage.runs import RunRow
+from storage.scan_rows import ScanRow
+from storage.study_rows import SeriesRow
+from storage.vocabulary import DeliveryState, RunState
+from web.context import WebContext
+from web.files import available_downloads
+from web.result_view import headline
+from web.schemas import DeliveryOut, EventOut, ScanDetail, ScanSummary, SeriesOut
+from web.trail import PREFIX
+
+_EVENTS_SHOWN = 200
+
+
+def summary(scan: ScanRow) -> ScanSummary:
+    """Return one line of the list."""
+    return ScanSummary(**_summary_fields(scan))
+
+
+def _summary_fields(scan: ScanRow) -> dict[str, Any]:
+    names = (
+        "id", "patient_id", "patient_name", "scan_date", "status", "progress", "pipeline_step", "waiting_for",
+        "created_at", "updated_at", "user_id", "error_code", "error_text",
+    )  # fmt: skip
+    fields: dict[str, Any] = {name: getattr(scan, name) for name in names}
+    return fields | {
+        "modalities": list(scan.modalities),
+        "source": scan.source.value,
+        "finding": headline(scan.results) if scan.results else None,
+    }
+
+
+def last_finished_run(context: WebContext, scan_id: str) -> RunRow | None:
+    """Return the newest run that is done, None before the first."""
+    done = [run for run in context.scans.runs_of(scan_id) if run.state is RunState.DONE]
+    return max(done, key=lambda run: run.ended_at or run.started_at, default=None)
+
+
+def detail(context: WebContext, scan: ScanRow) -> ScanDetail:
+    """Return one scan with its series, deliveries, events and files."""
+    series = series_of(context, scan)
+    filled = {one.role for one in series} if scan.study_instance_uid else set(scan.modalities)
+    run = last_finished_run(context, scan.id)
+    return ScanDetail(
+        **_summary_fields(scan),
+        results=scan.results,
+        series=series,
+        missing_roles=[role for role in SeriesRole if role.value not in filled],
+        deliveries=[_delivery_out(row) for row in context.deliveries.of_scan(scan.id)],
+        events=events_of(context, scan.id),
+        downloads=available_downloads(context.files, run.id) if run else [],
+    )
+
+
+def series_of(context: WebContext, scan: ScanRow) -> list[SeriesOut]:
+    """Return the received series, those that fill a role first. Empty for an upload of NIfTI."""
+    if scan.study_instance_uid is None:
+        return []
+    counts = Counter(row.series_instance_uid for row in context.studies.instances_of(scan.study_instance_uid))
+    order = [role.value for role in SeriesRole]
+    shown = [
+        _series_out(row, counts[row.series_instance_uid]) for row in context.studies.series_of(scan.study_instance_uid)
+    ]
+    return sorted(shown, key=lambda one: order.index(one.role) if one.role in order else len(order))
+
+
+def _series_out(row: SeriesRow, count: int) -> SeriesOut:
+    return SeriesOut(
+        series_instance_uid=row.series_instance_uid,
+        modality=row.modality,
+        description=row.series_description,
+        instance_count=count,
+        role=row.role_override or row.role,
+        assigned_role=row.role,
+        role_override=row.role_override,
+        score=row.role_score,
+        reasons=list(row.role_reasons),
+        excluded_reason=row.excluded_reason,
+    )
+
+
+def _delivery_out(row: DeliveryRow) -> DeliveryOut:
+    return DeliveryOut(
+        destination=row.destination,
+        kind=row.kind,
+        state=row.state.value,
+        attempts=row.attempts,
+        next_attempt_at=row.next_attempt_at if row.state is DeliveryState.OWED else None,
+        last_error=row.last_error,
+        sent_at=row.sent_at,
+    )
+
+
+def events_of(context: WebContext, scan_id: str) -> list[EventOut]:
+    """Return the scan's own history, oldest first, without who looked at it."""
+    newest = context.audit.list(scan_id=scan_id, limit=MAX_LIMIT, newest_first=True)
+    own = [EventOut(at=row.at, kind=row.kind, text=row.text) for row in newest if not row.kind.startswith(PREFIX)]
+    return own[:_EVENTS_SHOWN][::-1]

@@ -1,0 +1,244 @@
+"""The API's JSON: field names as the dashboard's clients know them (camelCase)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+from pipeline.volume import SeriesRole
+from storage.lifecycle import ScanState
+
+# Text that people type about themselves: one line, no control characters, kept as typed otherwise.
+Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Username = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=3, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+]
+Email = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s.]+$"),
+]
+# Longer than any usable password, so that the refusal can say why instead of reading a megabyte.
+PasswordText = Annotated[str, StringConstraints(max_length=1024)]
+AccountRole = Literal["admin", "doctor", "technician"]
+
+
+class Schema(BaseModel):
+    """camelCase in JSON, snake_case in Python; unknown fields of a request are refused."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+
+class Registration(Schema):
+    """A new account."""
+
+    username: Username = Field(examples=["m.curie"])
+    email: Email = Field(examples=["m.curie@hospital.example"])
+    password: PasswordText = Field(examples=["a long pass phrase"])
+    full_name: Line = Field("", examples=["Marie Curie"])
+    title: Line = Field("", examples=["Dr."])
+    department: Line = Field("", examples=["Neuroradiology"])
+    institution: Line = Field("", examples=["Hospital"])
+
+
+class Credentials(Schema):
+    """What signs somebody in."""
+
+    username: Annotated[str, StringConstraints(max_length=254)] = Field(examples=["m.curie"])
+    password: PasswordText = Field(examples=["a long pass phrase"])
+
+
+class ProfileChange(Schema):
+    """Changes to one's own account; what is left out stays. A new password signs every device out."""
+
+    email: Email | None = None
+    full_name: Line | None = None
+    title: Line | None = None
+    department: Line | None = None
+    institution: Line | None = None
+    current_password: PasswordText | None = None
+    new_password: PasswordText | None = None
+
+
+class UserOut(Schema):
+    """An account as others see it."""
+
+    id: int
+    username: str
+    email: str
+    full_name: str
+    title: str
+    department: str
+    institution: str
+    role: AccountRole
+    status: Literal["active", "pending", "disabled"]
+    created_at: datetime
+
+
+class UserList(Schema):
+    """Accounts, newest first."""
+
+    items: list[UserOut]
+
+
+class Approval(Schema):
+    """The role an approved account gets."""
+
+    role: AccountRole = "technician"
+
+
+class TokenAnswer(BaseModel):
+    """A bearer token, named as OAuth 2 clients expect."""
+
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"
+    expires_in: int = Field(description="Seconds until the token ends.")
+    user: UserOut
+
+
+class ScanSummary(Schema):
+    """One scan in the list."""
+
+    id: str
+    patient_id: str
+    patient_name: str
+    scan_date: str
+    modalities: list[str]
+    status: ScanState
+    progress: int = Field(ge=0, le=100)
+    pipeline_step: str
+    waiting_for: str
+    source: str
+    created_at: datetime
+    updated_at: datetime
+    user_id: int | None
+    error_code: str | None
+    error_text: str | None
+    finding: str | None = Field(None, description="One line of the result, once there is one.")
+
+
+class ScanPage(Schema):
+    """One page of the list; `nextCursor` leads to the next, null at the end."""
+
+    items: list[ScanSummary]
+    next_cursor: str | None
+
+
+class SeriesOut(Schema):
+    """One received series: which role it fills and why, or why it fills none."""
+
+    series_instance_uid: str
+    modality: str
+    description: str
+    instance_count: int
+    role: str | None = Field(description="The role used: the person's choice if there is one, else the node's.")
+    assigned_role: str | None = Field(description="The role the node found by itself.")
+    role_override: str | None
+    score: float | None
+    reasons: list[str]
+    excluded_reason: str | None
+
+
+class DeliveryOut(Schema):
+    """What became of one result object at one destination."""
+
+    destination: str
+    kind: str
+    state: str
+    attempts: int
+    next_attempt_at: datetime | None
+    last_error: str
+    sent_at: datetime | None
+
+
+class EventOut(Schema):
+    """Something that happened to the scan."""
+
+    at: datetime
+    kind: str
+    text: str
+
+
+class ScanDetail(ScanSummary):
+    """One scan with all the node knows of it."""
+
+    results: dict[str, Any] | None
+    series: list[SeriesOut]
+    missing_roles: list[SeriesRole]
+    deliveries: list[DeliveryOut]
+    events: list[EventOut]
+    downloads: list[str]
+
+
+class RoleChoice(Schema):
+    """Series Instance UIDs to the role a person says they have; null takes an earlier choice back."""
+
+    roles: dict[Annotated[str, StringConstraints(max_length=64, pattern=r"^[0-9.]+$")], SeriesRole | None] = Field(
+        min_length=1, max_length=50, examples=[{"1.2.826.0.1.3680043.8.498.1": "T1CE"}]
+    )
+
+
+class RequestAccepted(Schema):
+    """The worker will do this next."""
+
+    scan_id: str
+    request: str
+
+
+class Refusal(Schema):
+    """One file of an upload that was not taken."""
+
+    number: int = Field(description="Position in the upload, from 1. Names are not repeated: they may name patients.")
+    reason: str
+
+
+class UploadAnswer(Schema):
+    """What became of an upload."""
+
+    scans: list[ScanSummary]
+    received: int
+    duplicates: int = 0
+    refused: list[Refusal] = Field(default_factory=list)
+
+
+class AxisOut(Schema):
+    """One plane of the images. sides: what lies at the picture's left, right, up and down edge (R, L, A, P, S, I)."""
+
+    axis: str
+    count: int
+    start: int
+    sides: dict[str, str]
+
+
+class ImagesOut(Schema):
+    """What there is to show of a scan."""
+
+    axes: list[AxisOut]
+    has_segmentation: bool
+
+
+class LiveOut(Schema):
+    """The process runs."""
+
+    status: Literal["ok"]
+
+
+class CheckOut(Schema):
+    """One thing looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class HealthOut(Schema):
+    """The node's condition."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    checks: list[CheckOut]
+    models: list[CheckOut]
+    queue_length: int
+    queue_age_s: float | None
+    delivery_age_s: float | None
