@@ -13,7 +13,19 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("dicom_node", "pipeline", "storage", "web")
-COMPOSITION = ("node", "worker", "intake", "engine", "cli", "config", "supervisor", "demo", "offline", "check", "commands")
+COMPOSITION = (
+    "node",
+    "worker",
+    "intake",
+    "engine",
+    "cli",
+    "config",
+    "supervisor",
+    "demo",
+    "offline",
+    "check",
+    "commands",
+)
 
 #: Folder or module -> what of ours it may import besides itself (prefixes). The most specific entry counts.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -24,7 +36,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dicom_node.uids": (),
     "dicom_node.logs": (),
     "dicom_node.inbound": ("storage", "pipeline.volume", "dicom_node.errors", "dicom_node.uids"),
-    "dicom_node.results": ("pipeline.report", "pipeline.volume", "pipeline.overlay", "dicom_node.errors", "dicom_node.uids"),
+    "dicom_node.results": (
+        "pipeline.report",
+        "pipeline.volume",
+        "pipeline.overlay",
+        "dicom_node.errors",
+        "dicom_node.uids",
+    ),
     "dicom_node.outbound": ("storage", "dicom_node.errors", "dicom_node.uids"),
     "dicom_node.phantom": ("pipeline.volume", "dicom_node.errors", "dicom_node.uids"),
     "dicom_node": ("dicom_node", "pipeline", "storage", "web"),
@@ -112,15 +130,21 @@ def test_there_is_no_circle_among_the_modules() -> None:
 
 
 def test_the_median_module_is_short() -> None:
-    lengths = [len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES.values() if path.name != "__init__.py"]
+    lengths = [
+        len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES.values() if path.name != "__init__.py"
+    ]
     assert statistics.median(lengths) < 150
     assert max(lengths) <= 400
 
 
 @pytest.mark.parametrize("module", ["dicom_node.node", "dicom_node.cli", "web.app", "dicom_node.inbound.scp"])
 def test_the_listener_and_the_web_load_no_framework(module: str) -> None:
-    code = f"import sys, {module}; print(sorted(sys.modules.keys() & {{'tensorflow', 'keras', 'torch', 'onnxruntime'}}))"
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    code = (
+        f"import sys, {module}; print(sorted(sys.modules.keys() & {{'tensorflow', 'keras', 'torch', 'onnxruntime'}}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    )
     assert result.stdout.strip() == "[]"
 
 
