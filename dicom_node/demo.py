@@ -69,7 +69,9 @@ def run_demo(folder: Path, models: Path, say: Say) -> None:
     say(f"received at the PACS   {received['SEG']}, {received['SR']}")
     say(f"run's files            {store.files.run_folder(_last_run(store, scan_id))}")
     say(f"node's log             {folder / 'node.log'}")
-    say(f"dashboard              make serve CONFIG={config_path}, then http://127.0.0.1:{config.web.port}/scans/{scan_id}")
+    say(
+        f"dashboard              make serve CONFIG={config_path}, then http://127.0.0.1:{config.web.port}/scans/{scan_id}"
+    )
     say(f"                       sign in as demo, password {password}")
     store.database.close()
 
@@ -120,7 +122,9 @@ def _wait_for_node(node: Destination, folder: Path) -> None:
     deadline = time.monotonic() + _START_WITHIN_S
     while not echo(node, "DEMOPACS").ok:
         if time.monotonic() > deadline:
-            raise DemoFailed(f"the node did not answer C-ECHO within {_START_WITHIN_S:.0f} s; see {folder / 'node.log'}")
+            raise DemoFailed(
+                f"the node did not answer C-ECHO within {_START_WITHIN_S:.0f} s; see {folder / 'node.log'}"
+            )
         time.sleep(0.5)
 
 

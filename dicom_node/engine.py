@@ -78,7 +78,9 @@ class Engine:
                         step.handler,
                         run_id,
                     )
-            except Exception as error:  # the one broad catch of a run: whatever a step raised becomes the scan's failure
+            except (
+                Exception
+            ) as error:  # the one broad catch of a run: whatever a step raised becomes the scan's failure
                 on_failure(run_id, _cause(error))
 
         self._workflow = analysis

@@ -45,9 +45,16 @@ class NodeHealth:
         return HealthReport(
             checks=(
                 Check(name="database", ok=schema is None, detail=schema or "reached, schema up to date"),
-                Check(name="disk", ok=not disk, detail="; ".join(disk) or f"{self._store.files.free_bytes() >> 20} MB free"),
+                Check(
+                    name="disk",
+                    ok=not disk,
+                    detail="; ".join(disk) or f"{self._store.files.free_bytes() >> 20} MB free",
+                ),
             ),
-            models=(*self._models(), Check(name="worker", ok=bool(alive), detail=", ".join(alive) or "no worker is alive")),
+            models=(
+                *self._models(),
+                Check(name="worker", ok=bool(alive), detail=", ".join(alive) or "no worker is alive"),
+            ),
             queue_length=len(queued),
             queue_age_s=max(((now - scan.updated_at).total_seconds() for scan in queued), default=None),
             delivery_age_s=None if owed is None else owed.total_seconds(),

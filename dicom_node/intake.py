@@ -104,7 +104,8 @@ class Intake:
                 text = {
                     Mode.FULL: "complete: every role is filled",
                     Mode.REDUCED: "no more is expected; reduced analysis: " + "; ".join(decision.reasons),
-                    Mode.INCOMPLETE: "still growing at the time limit; marked incomplete: " + "; ".join(decision.reasons),
+                    Mode.INCOMPLETE: "still growing at the time limit; marked incomplete: "
+                    + "; ".join(decision.reasons),
                 }[decision.mode or Mode.FULL]
                 self._move(scan.id, ScanEvent.COMPLETE, text, mode=str(decision.mode))
             case Outcome.INELIGIBLE:

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dicom_node.config import ConfigurationInvalid, NodeConfig
 from dicom_node.inbound.assembly import AssemblyPolicy
@@ -27,8 +27,6 @@ from pipeline.models.protocols import Models
 from storage.clock import Clock, utc_now
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from dicom_node.worker import Worker
 
 #: Loads the models of a folder, each with what was found.
@@ -138,8 +136,8 @@ def build_worker(
     )
 
 
-def build_web(config: NodeConfig, store: Store, clock: Clock = utc_now) -> FastAPI:
-    """The web application.
+def build_web(config: NodeConfig, store: Store, clock: Clock = utc_now) -> Callable[..., Any]:
+    """The web application (ASGI).
 
     Raises:
         ConfigurationInvalid: the token secret is too short.

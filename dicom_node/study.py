@@ -51,7 +51,8 @@ class StudyReading:
         """JSON-ready: which series has which role and why, which were rejected, excluded or refused, which are missing."""
         told = self.assignment.to_json()
         told["refused"] = [
-            {"series_instance_uid": r.series_instance_uid, "code": str(r.code), "reason": r.reason} for r in self.refused
+            {"series_instance_uid": r.series_instance_uid, "code": str(r.code), "reason": r.reason}
+            for r in self.refused
         ]
         told["notes"] = {str(role): list(converted.notes) for role, converted in self.series.items()}
         return told
@@ -150,4 +151,3 @@ def evidence_from_record(record: Mapping[str, Any], root: Path) -> Evidence:
             for other in record["others"]
         ],
     )
-

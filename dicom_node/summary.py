@@ -10,7 +10,9 @@ def summary_lines(report: Report) -> list[str]:
     lines = [f"roles: {', '.join(report.roles)}; reference {report.reference_role}"]
     for name, part in (("detection", report.detection), ("tumour type", report.tumour_type)):
         if isinstance(part, Finding):
-            lines.append(f"{name}: {part.value}, probability {part.probability:.2f} ({part.model.name} {part.model.version})")
+            lines.append(
+                f"{name}: {part.value}, probability {part.probability:.2f} ({part.model.name} {part.model.version})"
+            )
     if not isinstance(report.measurements, Skipped):
         totals = [m for m in report.measurements if m.lesion is None]
         lines += [f"{m.subject} {m.quantity}: {m.value:.1f} {m.unit}" for m in totals]

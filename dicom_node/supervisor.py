@@ -53,7 +53,12 @@ def supervise(children: Sequence[Child], *, clock: Callable[[], float] = time.mo
             if process is not None and process.poll() is not None:
                 quick_ends[child.name] = quick_ends[child.name] + 1 if now - started < _STEADY_AFTER_S else 0
                 not_before[child.name] = now + restart_pause_s(quick_ends[child.name])
-                log.error("child ended", child=child.name, returncode=process.returncode, starts_in_s=not_before[child.name] - now)
+                log.error(
+                    "child ended",
+                    child=child.name,
+                    returncode=process.returncode,
+                    starts_in_s=not_before[child.name] - now,
+                )
                 del running[child.name]
                 process = None
             if process is None and now >= not_before[child.name]:

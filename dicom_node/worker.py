@@ -101,14 +101,18 @@ class Worker:
             rows = self._deliveries.of_scan(scan.id)
             if any(row.state is DeliveryState.OWED for row in rows):
                 continue
-            refused = sorted({f"{row.destination}: {row.last_error}" for row in rows if row.state is DeliveryState.FAILED})
+            refused = sorted(
+                {f"{row.destination}: {row.last_error}" for row in rows if row.state is DeliveryState.FAILED}
+            )
             try:
                 if refused:
                     text = "not delivered: " + "; ".join(refused) + "; mend the destination, then retry"
                     self._scans.apply_event(scan.id, ScanEvent.FAIL, text, error_code="delivery-refused")
                 else:
                     sent = {row.destination for row in rows}
-                    text = "delivered to " + ", ".join(sorted(sent)) if sent else "done; no destination is owed anything"
+                    text = (
+                        "delivered to " + ", ".join(sorted(sent)) if sent else "done; no destination is owed anything"
+                    )
                     self._scans.apply_event(scan.id, ScanEvent.DELIVERED, text)
             except ImpossibleTransition:
                 continue  # another worker closed it
@@ -119,4 +123,3 @@ class Worker:
             if silent.executor_id != self._executor_id and self._heartbeats.forget(silent.executor_id, silent.at):
                 taken = self._engine.take_over(silent.executor_id)
                 log.warning("took over a silent worker's runs", executor=silent.executor_id, runs=taken)
-

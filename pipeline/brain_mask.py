@@ -60,5 +60,7 @@ def _stripped_body(volume: Volume) -> LabelArray | None:
     # A skull left in place is a dark shell a few millimetres below the surface.
     if shell.any() and float((blocks.voxels[shell] < 0.3 * middle).mean()) > 0.25:
         return None
-    fine: LabelArray = np.stack([ndimage.binary_fill_holes(plane) for plane in np.moveaxis(body, 2, 0)], axis=2).astype(np.uint8)
+    fine: LabelArray = np.stack([ndimage.binary_fill_holes(plane) for plane in np.moveaxis(body, 2, 0)], axis=2).astype(
+        np.uint8
+    )
     return fine

@@ -40,7 +40,7 @@ class _Mesh:
 @functools.cache
 def _sphere(subdivisions: int) -> _Mesh:
     golden = (1 + 5**0.5) / 2
-    points = [(-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0)]
+    points: list[tuple[float, float, float]] = [(-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0)]
     points += [(z, x, y) for x, y, z in points] + [(y, z, x) for x, y, z in points]
     vertices = np.array(points, dtype=np.float64)
     vertices /= np.linalg.norm(vertices, axis=1, keepdims=True)
@@ -81,11 +81,12 @@ def _subdivided(vertices: _Points, faces: NDArray[np.int64]) -> tuple[_Points, N
     return np.concatenate([vertices, vertices[unique].mean(axis=1)]), finer
 
 
-def brain_inside(image: FloatArray, head: NDArray[np.bool_], spacing_mm: float, sensitivity: float = 0.5) -> FloatArray:
+def brain_inside(image: FloatArray, head: NDArray[np.bool_], spacing_mm: float, sensitivity: float = 0.7) -> FloatArray:
     """Share 0..1 of each voxel that lies in the brain, float32 (I, J, K), cut at the surface with 0.5.
 
     image: on an isotropic RAS+ axis-aligned grid of `spacing_mm`; head: its head. sensitivity: 0..1, the share of the
-    way from air to brain at which the surface halts; higher gives a smaller brain.
+    way from air to brain at which the surface halts; higher gives a smaller brain. 0.5 was
+    published; 0.7 fits real skull-on series in 2 mm blocks.
     """
     crown = int(np.flatnonzero(head.any(axis=(0, 1)))[-1])
     upper = head.copy()

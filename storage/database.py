@@ -34,13 +34,18 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = make_engine(url)
         self._writing_engine = self.engine.execution_options(**{WRITES: True})
+        # SQLite's readers see one snapshot by nature; PostgreSQL's only where they ask for it.
+        postgres = self.engine.dialect.name == "postgresql"
+        self._reading_engine = (
+            self.engine.execution_options(isolation_level="REPEATABLE READ") if postgres else self.engine
+        )
         # SQLite lets waiting writers sleep and poll. Inside one process a lock hands over at once.
         self._turn = threading.Lock() if self.engine.dialect.name == "sqlite" else None
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session on one snapshot; nothing it changes is kept."""
-        with _translated(), Session(self.engine) as session:
+        with _translated(), Session(self._reading_engine) as session:
             yield session
 
     @contextmanager

@@ -34,7 +34,7 @@ def migration_config() -> Config:
 def upgrade_schema(url: str) -> None:
     """See `storage.database.upgrade`. The whole upgrade is one transaction: cut off, it leaves the old schema."""
     config = migration_config()
-    with _locked(url), _connection(url) as connection:
+    with _locked(url), _connection(url, writes=True) as connection:
         problem = _newer(connection, config)
         if problem:
             raise SchemaMismatch(problem)
@@ -48,7 +48,7 @@ def schema_problem(url: str) -> str | None:
     """See `storage.database.check_schema`."""
     config = migration_config()
     try:
-        with _connection(url) as connection:
+        with _connection(url, writes=False) as connection:
             here, head = _revisions(connection, config)
             if here == head:
                 return None
@@ -75,12 +75,12 @@ def _newer(connection: Connection, config: Config) -> str | None:
 
 
 @contextmanager
-def _connection(url: str) -> Iterator[Connection]:
-    """One connection in one writing transaction; foreign keys are off, for SQLite rebuilds tables to alter them."""
+def _connection(url: str, *, writes: bool) -> Iterator[Connection]:
+    """One connection in one transaction; foreign keys are off, for SQLite rebuilds tables to alter them."""
     engine = make_engine(url, foreign_keys=False)
     try:
-        with engine.execution_options(**{WRITES: True}).begin() as connection:
-            if connection.dialect.name == "postgresql":
+        with engine.execution_options(**{WRITES: writes}).begin() as connection:
+            if writes and connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_KEY})
             yield connection
     except DBAPIError as error:

@@ -61,7 +61,7 @@ class SpoolFile:
     def sync(self) -> None:
         """Make the bytes last. Raises StorageFull, StorageFault: the file has been removed."""
         try:
-            pass
+            os.fsync(self._handle)
         except OSError as error:
             # After a failed fsync the kernel may have dropped the pages: this copy can never be trusted.
             self.discard()

@@ -146,12 +146,18 @@ class OrthancServer:
                 raise RuntimeError("Orthanc did not start:\n" + self.log()[-2000:])
             time.sleep(0.03)
 
-    def stop(self) -> None:
-        """End the process (this one only) and wait for it; harmless when it is not running."""
+    def stop(self, *, hard: bool = False) -> None:
+        """End the process (this one only) and wait for it; harmless when it is not running.
+
+        hard: by SIGKILL. An orderly end takes Orthanc three seconds.
+        """
         if self.process is None:
             return
         if self.process.poll() is None:
-            self.process.terminate()
+            if hard:
+                self.process.kill()
+            else:
+                self.process.terminate()
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
@@ -166,7 +172,7 @@ class OrthancServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.stop(hard=True)
 
     def log(self) -> str:
         """What the process wrote to its log, over all its starts."""

@@ -106,7 +106,11 @@ def full_report(grid: Grid, labels: np.ndarray | None = None) -> Report:
             Measurement(quantity="volume", subject="WT", value=12.3456789, unit="mL"),
             Measurement(quantity="volume", subject="TC", value=3.5, unit="mL"),
             Measurement(quantity="volume", subject="ET", value=1.25, unit="mL"),
-            Measurement(quantity="longest axial diameter", subject="WT", value=21.5, unit="mm", lesion=1),
+            Measurement(quantity="longest axial diameter", subject="TC", value=21.5, unit="mm"),
+            Measurement(quantity="volume", subject="TC", value=3.5, unit="mL", lesion=1),
+            Measurement(quantity="volume", subject="NCR", value=0.0, unit="mL", lesion=1),
+            Measurement(quantity="longest axial diameter", subject="TC", value=21.5, unit="mm", lesion=1),
+            Measurement(quantity="perpendicular axial diameter", subject="TC", value=10.0, unit="mm", lesion=1),
         ),
         lesions=(
             Lesion(

@@ -54,7 +54,8 @@ def check_nifti(file: BinaryIO, *, max_bytes: int) -> tuple[int, int, int]:
     header = _header(head)
     shape = _shape(header)
     _check_affine(header)
-    expected = int(header.get_data_offset()) + int(np.prod(shape, dtype=object)) * header.get_data_dtype().itemsize
+    offset = max(int(header.get_data_offset()), int(header["sizeof_hdr"]) + 4)
+    expected = offset + int(np.prod(shape, dtype=object)) * header.get_data_dtype().itemsize
     if expected > max_bytes:
         raise NiftiTooLarge(f"the header claims {expected} bytes; this node takes at most {max_bytes}")
     total = 0

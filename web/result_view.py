@@ -136,7 +136,9 @@ def _class_name(word: object) -> str:
 def _finding(heading: str, part: Mapping[str, Any]) -> FindingView:
     classes = part.get("probabilities")
     shares = (
-        {str(name): _number(share) or 0.0 for name, share in classes.items()} if isinstance(classes, Mapping) else {}
+        {_class_name(name): _number(share) or 0.0 for name, share in classes.items()}
+        if isinstance(classes, Mapping)
+        else {}
     )
     return FindingView(
         heading=heading,

@@ -147,7 +147,7 @@ def _scan_row(context: WebContext, user: UserRow, upload: Upload, scan_id: str, 
         user_id=user.id,
         patient_id=upload.patient_id or automatic_patient_id(now),
         patient_name=upload.patient_name,
-        scan_date=now.strftime("%Y%m%d"),
+        scan_date=now.date().isoformat(),
         modalities=[role.value for role in CHANNEL_ORDER if role in roles],
         scan_id=scan_id,
     )

@@ -25,7 +25,9 @@ def add_user(
     role: Annotated[Role, typer.Option(help="What the account may do.")] = Role.DOCTOR,
     email: Annotated[str, typer.Option(help="Address; USERNAME@localhost where not given.")] = "",
     full_name: Annotated[str, typer.Option(help="Name shown on the page.")] = "",
-    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")] = False,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Make an active account; the password is asked for twice."""

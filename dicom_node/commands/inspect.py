@@ -21,7 +21,9 @@ class UnknownDestination(Permanent):
 
 def check(
     config: ConfigOption = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Check the models' files and hashes without loading them.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Check the models' files and hashes without loading them.")
+    ] = False,
 ) -> None:
     """List what is wrong with configuration, database, models and destinations. Exit code 1 where something is."""
     loaded = configuration(config)

@@ -46,9 +46,7 @@ def phantom(
             folder = write_brats_case(out, seed + number, tumour=tumour)
             typer.echo(str(folder))
         return
-    study = make_study(
-        seed, vendor.value, size=size.value, tumour=tumour, clutter=clutter, enhanced=enhanced
-    )
+    study = make_study(seed, vendor.value, size=size.value, tumour=tumour, clutter=clutter, enhanced=enhanced)
     written = write_study(out / "dicom", study)
     reference = next(series for series in study.series if series.role == "T1CE")
     known = ModelIdentity(name="phantom", version="truth", task="segmentation", weights_sha256="0" * 64)

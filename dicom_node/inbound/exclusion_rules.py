@@ -159,7 +159,8 @@ RULES: tuple[_Rule, ...] = (
     _Rule(
         code="REFORMAT", reason="reformatted or projected from another series",
         applies=_type_or_says(
-            r"(rage|bravo|tfe|spgr|flair|space|tse|km|gd|vibe) (\w+ )?mpr | mpr range| mip | reformat\w*| refmt| curved",
+            r"(rage|bravo|tfe|spgr|flair|space|tse|km|gd|vibe) (\w+ )?mpr | mpr range| mip | reformat\w*| refmt|"
+            r" curved",
             "MPR", "CSA MPR", "CSAMPR", "REFORMATTED", "REFORMAT", "PROJECTION IMAGE",
             "MIP", "MAX_IP", "MIN_IP", "MAXIMUM", "PJN",
         ),

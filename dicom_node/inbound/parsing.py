@@ -16,6 +16,9 @@ from dicom_node.inbound.refusals import ObjectUnreadable
 #: PS3.10 section 7.1: a preamble of 128 bytes, here always zero, and the prefix.
 PREAMBLE_AND_PREFIX = b"\x00" * 128 + b"DICM"
 
+#: Implicit VR, all but the pixels big endian: of older GE scanners and archives.
+GE_PRIVATE_IMPLICIT_BIG_ENDIAN = "1.2.840.113619.5.2"
+
 #: A deflated data set may not grow past this while it is parsed (a deflate bomb grows a thousandfold).
 MAX_INFLATED_BYTES = 1 << 30
 
@@ -37,8 +40,8 @@ def parse_data_set(data: bytes, transfer_syntax_uid: str, *, stop_before_pixels:
         limit = MAX_INFLATED_HEADER_BYTES if stop_before_pixels else MAX_INFLATED_BYTES
         data = _inflate(data, limit, stop_before_pixels)
         syntax = ExplicitVRLittleEndian
-    implicit, little = (syntax.is_implicit_VR, syntax.is_little_endian) if not syntax.is_private else (False, True)
     try:
+        implicit, little = _encoding(syntax)
         dataset = pydicom.filereader.read_dataset(
             BytesIO(data), implicit, little, stop_when=_at_pixels if stop_before_pixels else None
         )
@@ -82,6 +85,17 @@ def split_part10(data: bytes) -> tuple[str, bytes]:
     except Exception as error:  # pydicom documents no closed set of errors for broken input
         raise ObjectUnreadable("its file meta information is broken or names no transfer syntax") from error
     return syntax, data[stream.tell() :]
+
+
+def _encoding(syntax: UID) -> tuple[bool, bool]:
+    """(implicit VR, little endian). A private syntax is taken as explicit little endian, save one we know.
+
+    Raises:
+        ValueError: the UID is not a transfer syntax's.
+    """
+    if syntax == GE_PRIVATE_IMPLICIT_BIG_ENDIAN:
+        return True, False
+    return (False, True) if syntax.is_private else (syntax.is_implicit_VR, syntax.is_little_endian)
 
 
 def _at_pixels(tag: pydicom.tag.BaseTag, _vr: str | None, _length: int) -> bool:

@@ -45,8 +45,8 @@ _WITHOUT = re.compile(
     r"no ?con\w*|no ?gad\w*|noncontrast|non ?gad\w*)(?= )| (without|wo|w o)(?= )(?! (fs|fat))"
 )
 _WITH = re.compile(
-    r" (post(?! ?(fossa|op))\w*|gad\w*|gd\w*|ce|c\+|\+ ?c|\+ ?g\w*|\+|contrast\w*|kontrast\w*|km\+?|"
-    r"\+ ?km|mdc|mdk|enhanced|"
+    r" (post(?! ?(fossa|op|er|tx|rt|treat|surg|chemo|rad|ther|resec|biops))\w*|gad\w*|gd\w*|ce|c\+|\+ ?c|\+ ?g\w*|\+|"
+    r"contrast\w*|kontrast\w*|km\+?|\+ ?km|mdc|mdk|enhanced|"
     r"inj\w*|apres|despues|nach|iv|dotarem|gadovist|magnevist|multihance|prohance|clariscan|vueway|elucirem)(?= )"
     r"|t1 ?(w )?(\+|c\+?|ce|gd|km)(?= )|[a-z0-9]\+(c|gd|gad|km|g)(?= )|"
     r"(mprage|bravo|spgr|vibe|space|tse|fse|se|tfe|t1w?)\+"

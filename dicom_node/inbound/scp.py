@@ -14,9 +14,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config
 from pynetdicom import events as evt
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.sop_class import Verification
 
 from dicom_node.inbound.ingest import Claim, Ingest, Receipt, Taken
+from dicom_node.inbound.parsing import GE_PRIVATE_IMPLICIT_BIG_ENDIAN
 from dicom_node.inbound.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.inbound.transport import GuardedServer, Limits
 from storage.errors import StorageError
@@ -39,7 +42,7 @@ _STATUS_OF = {
     Taken.UNREADABLE: CANNOT_UNDERSTAND,
 }
 
-#: Vendors' private storage classes and transfer syntax met in MR studies: stored like the rest, never analysed.
+#: Vendors' private storage classes met in MR studies: stored like the rest, never analysed.
 _PRIVATE_CLASSES = (
     "1.3.12.2.1107.5.9.1",
     "1.3.46.670589.2.3.1.1",
@@ -51,7 +54,6 @@ _PRIVATE_CLASSES = (
     "1.2.840.113619.4.27",
     "1.2.840.113619.4.30",
 )
-_PRIVATE_SYNTAXES = ("1.2.840.113619.5.2",)
 
 _MAX_PDU_BYTES = 1 << 18
 
@@ -96,7 +98,9 @@ class StorageServer:
         self._ae.dimse_timeout = idle_timeout_s
         self._ae.add_supported_context(Verification)
         # Ours is the order of preference. Explicit before implicit: conversion would cost private elements their VR.
-        syntaxes = sorted({*ALL_TRANSFER_SYNTAXES, *_PRIVATE_SYNTAXES}, key=lambda s: (s == ImplicitVRLittleEndian, s))
+        syntaxes = sorted(
+            {*ALL_TRANSFER_SYNTAXES, GE_PRIVATE_IMPLICIT_BIG_ENDIAN}, key=lambda s: (s == ImplicitVRLittleEndian, s)
+        )
         for sop_class in (*(c.abstract_syntax for c in AllStoragePresentationContexts), *_PRIVATE_CLASSES):
             self._ae.add_supported_context(sop_class, syntaxes)
 
@@ -106,7 +110,11 @@ class StorageServer:
         Raises:
             OSError: the address is taken or not ours.
         """
-        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda event: SUCCESS)]
+        handlers = [
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_C_ECHO, lambda event: SUCCESS),
+            (evt.EVT_DIMSE_RECV, _answer_nameless),
+        ]
         self._server = self._ae.make_server(
             self._address, evt_handlers=handlers, server_class=GuardedServer, limits=self._limits
         )
@@ -148,6 +156,20 @@ class StorageServer:
             _log.error("C-STORE from %r not stored: %s", claim.calling_ae, code)
             return _status(OUT_OF_RESOURCES, code)
         return _answer(receipt, claim)
+
+
+def _answer_nameless(event: evt.Event) -> None:
+    """Answer a C-STORE without UIDs: pynetdicom drops it in silence, and the sender would wait for its timeout."""
+    message = event.message
+    command = message.command_set
+    if not isinstance(message, C_STORE_RQ) or "MessageID" not in command:
+        return
+    if command.get("AffectedSOPClassUID") and command.get("AffectedSOPInstanceUID"):
+        return
+    response = C_STORE()
+    response.MessageIDBeingRespondedTo = command.MessageID
+    response.Status = INVALID_SOP_INSTANCE
+    event.assoc.dimse.send_msg(response, message.context_id)
 
 
 def _answer(receipt: Receipt, claim: Claim) -> Dataset | int:

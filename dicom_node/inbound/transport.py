@@ -7,6 +7,7 @@ the limit closes the connection.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import socketserver
 import threading
@@ -22,6 +23,7 @@ MAX_CONTROL_PDU_BYTES = 1 << 17
 
 _READ_BYTES = 1 << 16
 _P_DATA_TF = 0x04
+_PDU_TYPES = range(0x01, 0x08)
 _PDU_HEADER_BYTES = 6
 
 
@@ -53,36 +55,58 @@ class GuardedSocket(AssociationSocket):  # type: ignore[misc]
         """`nr_bytes` of the connection, or fewer where the peer closed it.
 
         Raises:
-            PduRefusedError: over a limit.
-            TimeoutError: the peer fell silent inside a PDU.
+            PduRefusedError: over a limit, not DICOM, or the peer fell silent inside a PDU; the connection is closed.
         """
         if nr_bytes == _PDU_HEADER_BYTES and self._pdu_type == 0:
             header = self._read(nr_bytes)
             self._pdu_type = header[0] if header else 0
+            if len(header) == nr_bytes and self._pdu_type not in _PDU_TYPES:
+                raise self._refused("what came is no DICOM PDU")
             return header
         cap = self._limits.data_pdu_bytes if self._pdu_type == _P_DATA_TF else MAX_CONTROL_PDU_BYTES
         self._pdu_type = 0
         if nr_bytes > cap:
-            raise PduRefusedError(f"a PDU of {nr_bytes} bytes where {cap} is the limit")
+            raise self._refused(f"a PDU of {nr_bytes} bytes where {cap} is the limit")
         self.object_bytes += nr_bytes
         if self.object_bytes > self._limits.object_bytes:
-            raise PduRefusedError(f"an object of over {self._limits.object_bytes} bytes")
+            raise self._refused(f"an object of over {self._limits.object_bytes} bytes")
         return self._read(nr_bytes)
 
     def _read(self, nr_bytes: int) -> bytearray:
         connection = self.socket
         if connection is None:
-            raise PduRefusedError("the connection is closed")
+            raise self._refused("the connection is closed")
         received = bytearray()
         deadline = time.monotonic() + self._limits.pdu_seconds
         while len(received) < nr_bytes:
             if time.monotonic() > deadline:
-                raise PduRefusedError(f"a PDU took longer than {self._limits.pdu_seconds} s")
-            chunk = connection.recv(min(_READ_BYTES, nr_bytes - len(received)))
+                raise self._refused(f"a PDU took longer than {self._limits.pdu_seconds} s")
+            try:
+                chunk = connection.recv(min(_READ_BYTES, nr_bytes - len(received)))
+            except OSError as error:
+                raise self._refused(f"the connection failed: {type(error).__name__}") from error
             if not chunk:
+                self._hang_up()
                 break
             received += chunk
         return received
+
+    def _refused(self, reason: str) -> PduRefusedError:
+        self._hang_up()
+        return PduRefusedError(reason)
+
+    def _shutdown_socket(self) -> None:
+        # The base class leaves the descriptor open where the peer went first: shutdown then raises before close.
+        connection = self.socket
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+    def _hang_up(self) -> None:
+        # The state machine takes the error for a connection its peer closed, and would leave ours open.
+        self._shutdown_socket()
+        self._is_connected = False
 
 
 class GuardedRequestHandler(RequestHandler):  # type: ignore[misc]

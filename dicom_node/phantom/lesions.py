@@ -37,8 +37,9 @@ class Lesion:
     @property
     def reach_mm(self) -> float:
         """No part of the lesion is farther than this from its centre."""
-        ragged = 1 + 3 * self.irregularity
-        return (self.core_radius_mm * max(self.shape) + self.oedema_mm) * ragged + 3
+        # The limits of each term of lesion_fields, and a tenth for the first-order distance.
+        core = self.core_radius_mm * (max(self.shape) + 2 * self.irregularity)
+        return 1.1 * (core + 1.9 * self.oedema_mm + 2) + 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,17 +9,16 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_node.phantom.acquisition import Sampling, Size, head_grid, sampling
+from dicom_node.phantom.acquisition import Size, sampling
 from dicom_node.phantom.anatomy import Head, make_head, site_in_brain
 from dicom_node.phantom.clutter import ClutterSeries, make_clutter
-from dicom_node.phantom.contrast import PulseSequence, signal_table
 from dicom_node.phantom.fields import generator, moved
-from dicom_node.phantom.imaging import Imperfections, receive, slice_through, texture_on
+from dicom_node.phantom.imaging import Imperfections
 from dicom_node.phantom.lesions import Lesion, draw_lesion
 from dicom_node.phantom.motion import draw_motion
 from dicom_node.phantom.patients import PhantomPatient, plain_patient
+from dicom_node.phantom.scanner import Scanner
 from dicom_node.phantom.series import Clutter, PhantomSeries, Stack, store
-from dicom_node.phantom.tissues import Tissue, patient_tissues
 from dicom_node.phantom.vendors import VENDORS, SeriesHabit, Vendor, VendorName
 from dicom_node.uids import derive_uid
 from pipeline.volume import FloatArray, Grid, LabelArray, SeriesRole
@@ -79,32 +78,6 @@ def first_visit(seed: int) -> date:
     return _FIRST_DAY + timedelta(days=seed % 300)
 
 
-class _Scanner:
-    """Measures one head, drawn once, with any sequence on any grid."""
-
-    def __init__(self, head: Head, seed: int, size: Size, flaws: Imperfections) -> None:
-        self._seed, self._flaws = seed, flaws
-        self._grid = head_grid(size)
-        self._tissue = head.tissues_on(self._grid)
-        self._texture = texture_on(self._grid, generator(head.seed, "texture"), flaws.texture)
-        self._relaxation = patient_tissues(head.seed)
-
-    def measure(
-        self, sequence: PulseSequence, where: Sampling, name: str, motion: NDArray[np.float64]
-    ) -> tuple[FloatArray, Grid]:
-        clean = self._tissue.image(signal_table(sequence, self._relaxation)) * self._texture
-        grid = where.grid()
-        seen = slice_through(clean, self._grid, grid, motion, where.thickness_mm)
-        return receive(seen, grid, generator(self._seed, "receive", name), self._flaws), grid
-
-    def diffusion_map(self, where: Sampling, motion: NDArray[np.float64]) -> FloatArray:
-        """ADC relative to white matter's."""
-        table = np.zeros(len(Tissue), np.float32)
-        for tissue, values in self._relaxation.items():
-            table[tissue] = values.adc / 0.72 if values.proton_density > 0.2 else 0
-        return slice_through(self._tissue.image(table), self._grid, where.grid(), motion, where.thickness_mm)
-
-
 def make_study(
     seed: int,
     vendor: VendorName,
@@ -136,7 +109,7 @@ def make_study(
     if lesions is None:
         lesions = (draw_lesion(seed, site_in_brain(head, seed)),) if tumour else ()
     head = make_head(seed, lesions)
-    scanner = _Scanner(head, noise_seed, size, flaws or Imperfections())
+    scanner = Scanner(head, noise_seed, size, flaws or Imperfections())
     tilt = float(rng.uniform(10, 15))
     uid_parts = ("phantom", str(seed), vendor, str(visit), "enhanced" if enhanced else "classic", size, salt)
 

@@ -52,7 +52,7 @@ class SeriesEvidence:
 class ReferenceSeries:
     """The series whose grid carries the results.
 
-    datasets: headers without pixels; single-frame images in k order, or the one enhanced multi-frame instance.
+    datasets: headers without pixels; single-frame images in k order, or enhanced multi-frame instances.
     slices: K sources in k order. grid: shape (columns, rows, K), affine to RAS+ mm.
 
     Raises:
@@ -101,8 +101,21 @@ class ReferenceSeries:
 
     @property
     def multi_frame(self) -> bool:
-        """True where one enhanced multi-frame instance holds all slices."""
+        """True where enhanced multi-frame instances hold the slices."""
         return "PerFrameFunctionalGroupsSequence" in self.first
+
+    def frame_groups(self, k: int) -> Dataset:
+        """The per-frame functional groups of slice k of a multi-frame series.
+
+        Raises:
+            EvidenceMismatch: the slice names no frame of these images.
+        """
+        source = self.slices[k]
+        image = next((d for d in self.datasets if str(d.SOPInstanceUID) == source.sop_instance_uid), None)
+        if image is None or source.frame_number is None:
+            raise EvidenceMismatch(self.series_instance_uid, f"slice {k} names no frame of the multi-frame images")
+        frame: Dataset = image.PerFrameFunctionalGroupsSequence[source.frame_number - 1]
+        return frame
 
     @property
     def study_instance_uid(self) -> str:
@@ -133,10 +146,7 @@ def slice_geometry(reference: ReferenceSeries, k: int) -> tuple[NDArray[np.float
     if not reference.multi_frame:
         dataset = reference.datasets[k]
         return _floats(dataset.ImagePositionPatient), _floats(dataset.ImageOrientationPatient)
-    frame_number = reference.slices[k].frame_number
-    if frame_number is None:
-        raise EvidenceMismatch(reference.series_instance_uid, f"slice {k} names no frame of the multi-frame image")
-    frame = reference.first.PerFrameFunctionalGroupsSequence[frame_number - 1]
+    frame = reference.frame_groups(k)
     shared = reference.first.SharedFunctionalGroupsSequence[0]
     orientation = frame if "PlaneOrientationSequence" in frame else shared
     return (

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian, SegmentationStorage
 
-from dicom_node.results.evidence import Evidence, ReferenceSeries
+from dicom_node.results.evidence import Evidence, ReferenceSeries, slice_geometry
 from dicom_node.results.stamp import EQUIPMENT_NAME, IDENTITY_KEYWORDS, SERIES_DESCRIPTION_PREFIX
 
 _RESEARCH_WORD = "research"
@@ -66,10 +66,11 @@ def _segmentation(dataset: Dataset, reference: ReferenceSeries) -> Iterator[Defe
     segments = dataset.get("SegmentSequence", [])
     if frame_count == 0 or frame_count != len(segments) * len(reference.slices):
         yield Defect(code="frames", text=f"{frame_count} frames for {len(segments)} segments on every slice")
-    sources = {(s.sop_instance_uid, s.frame_number) for s in reference.slices}
-    derived = [_derived_from(frame) for frame in dataset.get("PerFrameFunctionalGroupsSequence", [])]
-    if not all(source in sources for source in derived):
-        yield Defect(code="derivation", text="a frame does not name the one source slice it was drawn on")
+    slices = {(s.sop_instance_uid, s.frame_number): k for k, s in enumerate(reference.slices)}
+    for number, frame in enumerate(dataset.get("PerFrameFunctionalGroupsSequence", []), 1):
+        k = slices.get(_derived_from(frame) or ("", None))
+        if k is None or not _lies_on(frame, reference, k):
+            yield Defect(code="derivation", text=f"frame {number} does not name the source slice that it lies on")
     for segment in segments:
         for keyword in ("TrackingID", "TrackingUID", "RecommendedDisplayCIELabValue", "AnatomicRegionSequence"):
             if not segment.get(keyword):
@@ -85,6 +86,13 @@ def _derived_from(frame: Dataset) -> tuple[str, int | None] | None:
         return None
     number = sources[0].get("ReferencedFrameNumber")
     return str(sources[0].ReferencedSOPInstanceUID), None if number is None else int(number)
+
+
+def _lies_on(frame: Dataset, reference: ReferenceSeries, k: int) -> bool:
+    """True where the frame's own position is that of source slice k, to a hundredth of a millimetre."""
+    position = frame.PlanePositionSequence[0].ImagePositionPatient
+    there, _ = slice_geometry(reference, k)
+    return bool(max(abs(float(a) - b) for a, b in zip(position, there, strict=True)) < 0.01)
 
 
 def _report(dataset: Dataset, reference: ReferenceSeries) -> Iterator[Defect]:

@@ -22,8 +22,8 @@ from dicom_node.results.codes import (
     SegmentKind,
 )
 from dicom_node.results.encoded import EncodedObject
-from dicom_node.results.evidence import Evidence, ReferenceSeries
-from dicom_node.results.source_images import restore_frame_numbers, source_images
+from dicom_node.results.evidence import Evidence, EvidenceMismatch, ReferenceSeries
+from dicom_node.results.source_images import restore_references, source_images
 from dicom_node.results.stamp import (
     EQUIPMENT_NAME,
     SERIES_DESCRIPTION_PREFIX,
@@ -51,14 +51,14 @@ class SegmentationEncoder:
         """A SEG, or None where nothing was segmented (the SR says so).
 
         Raises:
-            ValueError: the segmentation is on another grid than the reference series.
+            EvidenceMismatch: the segmentation is on another grid than the reference series.
         """
         segmentation = report.segmentation
         if isinstance(segmentation, Skipped) or not segmentation.labels.any():
             return None
         reference = evidence.reference
         if not segmentation.grid.same_as(reference.grid, tolerance_mm=1e-2):
-            raise ValueError(f"the segmentation is not on the grid of series {reference.series_instance_uid}")
+            raise EvidenceMismatch(reference.series_instance_uid, "the segmentation is not on its grid")
         kinds = present_kinds(segmentation)
         dataset = highdicom.seg.Segmentation(
             source_images=source_images(reference),
@@ -81,7 +81,7 @@ class SegmentationEncoder:
             **equipment_arguments(report, reference, stamp),
         )
         finish(dataset, reference, stamp)
-        restore_frame_numbers(dataset.PerFrameFunctionalGroupsSequence, reference)
+        restore_references(dataset, reference)
         _set_dimension_uid(dataset, result_uid(self.kind, "dimensions", report, reference, stamp))
         return EncodedObject(kind=self.kind, dataset=dataset)
 

@@ -8,7 +8,6 @@ copied verbatim from the true headers afterwards (`stamp.finish`).
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 
 from pydicom import Dataset
 
@@ -20,7 +19,10 @@ _KEPT = frozenset({"StudyInstanceUID", "SpecificCharacterSet"})
 
 
 def source_images(reference: ReferenceSeries) -> list[Dataset]:
-    """Cleaned headers: single-frame images in k order, or one multi-frame whose frame k + 1 is slice k."""
+    """Cleaned headers: single-frame images in k order, or one multi-frame whose frame k + 1 is slice k.
+
+    highdicom takes one multi-frame image only; a series of several is put together here for as long as it builds.
+    """
     if reference.multi_frame:
         return [_multi_frame(reference)]
     images = [_without_identity(dataset) for dataset in reference.datasets]
@@ -32,21 +34,41 @@ def source_images(reference: ReferenceSeries) -> list[Dataset]:
     return images
 
 
-def restore_frame_numbers(frames: Sequence[Dataset], reference: ReferenceSeries) -> None:
-    """Undo the renumbering of `source_images` in the references of a result's per-frame groups, in place."""
+def evidence_images(reference: ReferenceSeries) -> list[Dataset]:
+    """Every instance of the reference series, without identity: what a report lists."""
+    return [_without_identity(dataset) for dataset in reference.datasets]
+
+
+def restore_references(result: Dataset, reference: ReferenceSeries) -> None:
+    """Make a result made from `source_images` refer to the true instances and frames, in place."""
     if not reference.multi_frame:
         return
-    for frame in frames:
-        for derivation in frame.get("DerivationImageSequence", []):
-            for source in derivation.SourceImageSequence:
-                k = int(source.ReferencedFrameNumber) - 1
-                source.ReferencedFrameNumber = reference.slices[k].frame_number
+    sources = [
+        source
+        for frame in result.PerFrameFunctionalGroupsSequence
+        for derivation in frame.get("DerivationImageSequence", [])
+        for source in derivation.SourceImageSequence
+    ]
+    # The segments' frames of one slice share their item: each is to be renumbered once.
+    for source in {id(source): source for source in sources}.values():
+        true = reference.slices[int(source.ReferencedFrameNumber) - 1]
+        source.ReferencedSOPInstanceUID = true.sop_instance_uid
+        source.ReferencedFrameNumber = true.frame_number
+    result.SourceImageSequence = [_reference_to(dataset) for dataset in reference.datasets]
+    result.ReferencedSeriesSequence[0].ReferencedInstanceSequence = [
+        _reference_to(dataset) for dataset in reference.datasets
+    ]
+
+
+def _reference_to(dataset: Dataset) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+    return item
 
 
 def _multi_frame(reference: ReferenceSeries) -> Dataset:
     image = _without_identity(reference.first)
-    frames = reference.first.PerFrameFunctionalGroupsSequence
-    used = [copy.deepcopy(frames[(s.frame_number or 1) - 1]) for s in reference.slices]
+    used = [copy.deepcopy(reference.frame_groups(k)) for k in range(len(reference.slices))]
     shared = copy.deepcopy(reference.first.SharedFunctionalGroupsSequence[0])
     for keyword in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
         if keyword not in shared:

@@ -16,15 +16,14 @@ from dicom_node.results.encoded import EncodedObject
 from dicom_node.results.evidence import Evidence, ReferenceSeries, SeriesEvidence
 from dicom_node.results.image_library import image_library
 from dicom_node.results.seg import present_kinds
-from dicom_node.results.source_images import source_images
+from dicom_node.results.source_images import evidence_images
 from dicom_node.results.sr_groups import (
     detection_group,
-    lesion_groups,
     segment_groups,
     stages_group,
-    total_groups,
     type_group,
 )
+from dicom_node.results.sr_sizes import lesion_groups, total_groups
 from dicom_node.results.stamp import (
     EQUIPMENT_NAME,
     SERIES_DESCRIPTION_PREFIX,
@@ -56,7 +55,7 @@ class ReportEncoder:
     ) -> EncodedObject | None:
         """The SR; it refers to the SEG among `previous` where there is one."""
         reference = evidence.reference
-        images = source_images(reference)
+        images = evidence_images(reference)
         seg = next((p for p in previous if p.kind == "SEG"), None)
         content = hd.MeasurementReport(
             observation_context=_observer(report),
@@ -67,8 +66,7 @@ class ReportEncoder:
         )
         items = content[0].ContentSequence
         # TID 1500 has the library before the measurements, which highdicom puts last.
-        measurements = items.pop()
-        items.extend([image_library(images, reference), measurements])
+        items.insert(len(items) - 1, image_library(images, reference))
         items.append(_comments(report, seg))
         dataset = hd.Comprehensive3DSR(
             evidence=images if seg is None else [*images, seg.dataset],

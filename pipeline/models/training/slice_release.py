@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.classification_metrics import fit_temperature
+from pipeline.evaluation.classification_metrics import fit_temperature, with_temperature
 from pipeline.evaluation.slices import summarise
 from pipeline.models.manifest import DETECTION_CLASSES, ManifestEntry
 from pipeline.models.resnet50 import load_keras_classifier
@@ -140,17 +140,17 @@ def release(data: Path, run: Path, folder: Path, version: str, *, with_test: boo
             "card": f"cards/{model.name}.md",
         }
         register(folder, entry)
-        loaded = load_keras_classifier(_entry(folder, model.name), folder)
-        val = _pictures(sets["val"])
-        rounded = loaded.predict(val)
-        moved = float(np.abs(rounded[:32] - np.asarray(exact(val[:32, ..., None], training=False))).max())
+        stored = load_keras_classifier(_entry(folder, model.name), folder)
+        raw = {split: stored.predict(_pictures(one)) for split, one in sets.items()}
+        few = _pictures(sets["val"])[:32]
+        moved = float(np.abs(raw["val"][:32] - np.asarray(exact(few[..., None], training=False))).max())
         if moved > ROUNDING_TOLERANCE:
             raise ValueError(f"{model.name}: float16 storage moves a probability by {moved:.4f}")
-        entry["temperature"] = round(_temperature(rounded, sets["val"], model.task), 4)
-        register(folder, entry)
-        loaded = load_keras_classifier(_entry(folder, model.name), folder)
-        figures = {split: _figures(loaded.predict(_pictures(one)), one, model) for split, one in sets.items()}
-        entry["metrics"] = figures
+        temperature = round(_temperature(raw["val"], sets["val"], model.task), 4)
+        figures = {
+            split: _figures(with_temperature(raw[split], temperature), one, model) for split, one in sets.items()
+        }
+        entry |= {"temperature": temperature, "metrics": figures}
         register(folder, entry)
         card = card_text(entry, figures, epoch, moved)
         (folder / "cards" / f"{model.name}.md").write_text(card)

@@ -26,7 +26,7 @@ from pipeline.models.training.slice_data import TYPE_CLASSES, UNSPECIFIED, Slice
 from pipeline.models.training.slice_network import training_network
 
 #: Side in pixels and number of epochs of each stage.
-STAGES = "96x20,160x4,224x4"
+STAGES = "96x20,160x6,224x4"
 BATCH = 32
 SLICES_AN_EPOCH = 2048
 PEAK_RATE = 1e-3
@@ -40,19 +40,20 @@ OUTLINE_WEIGHT = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The side in pixels of each epoch's pictures."""
+    """sizes: the side in pixels of each epoch's pictures. slices: how many are drawn in an epoch."""
 
     sizes: tuple[int, ...]
+    slices: int = SLICES_AN_EPOCH
 
     @classmethod
-    def parse(cls, text: str) -> Plan:
+    def parse(cls, text: str, slices: int = SLICES_AN_EPOCH) -> Plan:
         """From '96x24,224x6': 24 epochs at 96 pixels, then 6 at 224."""
         pairs = [part.split("x") for part in text.split(",")]
-        return cls(sizes=tuple(int(size) for size, epochs in pairs for _ in range(int(epochs))))
+        return cls(sizes=tuple(int(size) for size, epochs in pairs for _ in range(int(epochs))), slices=slices)
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: a linear rise over the first epochs, then half a cosine down to a hundredth."""
-        steps = SLICES_AN_EPOCH // BATCH
+        steps = self.slices // BATCH
         rise = WARM_UP_EPOCHS * steps
         if step < rise:
             return PEAK_RATE * (step + 1) / rise
@@ -65,6 +66,7 @@ class SliceTrainer:
 
     def __init__(self, train: SliceSet, val: SliceSet, out: Path, seed: int, plan: Plan) -> None:
         import keras
+        import tensorflow as tf
 
         keras.utils.set_random_seed(seed)
         self.train, self.val, self.out, self.seed, self.plan = train, val, out, seed, plan
@@ -74,6 +76,11 @@ class SliceTrainer:
         self.optimiser = keras.optimizers.AdamW(PEAK_RATE, weight_decay=WEIGHT_DECAY, clipnorm=5.0)
         self.optimiser.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         self.optimiser.build(self.network.trainable_variables)
+        # One graph for every size: tracing a network of this depth takes seconds.
+        self._forward = tf.function(
+            lambda pictures: self.average(pictures, training=False),
+            input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32)],
+        )
         self.history: list[dict[str, float]] = []
         self._pictures: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
         self._steps: dict[int, Any] = {}
@@ -92,7 +99,7 @@ class SliceTrainer:
 
     def validate(self, size: int) -> dict[str, float]:
         """Figures of the averaged network on the validation slices at `size` pixels."""
-        detection, kinds = predict(self.average, self.val, size)
+        detection, kinds = predict(self._forward, resized(self.val.images, size))
         known = self.val.kind != UNSPECIFIED
         lgg = self.val.dataset == "lgg"
         right = kinds[known].argmax(1) == self.val.kind[known]
@@ -109,10 +116,14 @@ class SliceTrainer:
         import tensorflow as tf
 
         rng = np.random.default_rng([self.seed, epoch])
+        for layer in self.network.layers:
+            # Dropout's own generator is no weight: set anew each epoch, a resumed run draws as an unbroken one.
+            if hasattr(layer, "seed_generator"):
+                layer.seed_generator.state.assign([self.seed, epoch])
         pictures, outlines = self._at(size)
         step = self._steps.setdefault(size, self._build_step(size))
-        chosen = rng.choice(len(self.train), SLICES_AN_EPOCH, p=balanced_weights(self.train))
-        steps = SLICES_AN_EPOCH // BATCH
+        chosen = rng.choice(len(self.train), self.plan.slices, p=balanced_weights(self.train))
+        steps = self.plan.slices // BATCH
         total = np.zeros(3)
         for n in range(steps):
             index = chosen[n * BATCH : (n + 1) * BATCH]
@@ -231,17 +242,15 @@ def resized(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.round(np.concatenate(parts)[..., 0]).clip(0, 255).astype(np.uint8)
 
 
-def predict(network: Any, slices: SliceSet, size: int = 224) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Probability of tumour (n,) and of each type (n, classes) for every slice, before calibration."""
+def predict(forward: Any, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Probability of tumour (n,) and of each type (n, classes) for pictures (n, size, size), before calibration."""
     import tensorflow as tf
 
-    pictures = resized(slices.images, size)
-    forward = tf.function(lambda x: (network(x, training=False)["detection"], network(x, training=False)["type"]))
     tumour, kinds = [], []
     for n in range(0, len(pictures), BATCH):
-        detection, kind = forward(tf.constant(pictures[n : n + BATCH, ..., None].astype(np.float32) / 255.0))
-        tumour.append(tf.sigmoid(detection).numpy()[:, 0])
-        kinds.append(tf.nn.softmax(kind).numpy())
+        logits = forward(tf.constant(pictures[n : n + BATCH, ..., None].astype(np.float32) / 255.0))
+        tumour.append(tf.sigmoid(logits["detection"]).numpy()[:, 0])
+        kinds.append(tf.nn.softmax(logits["type"]).numpy())
     return np.concatenate(tumour).astype(np.float64), np.concatenate(kinds).astype(np.float64)
 
 
@@ -274,6 +283,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for cache, state and curves")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stages", default=STAGES, help=f"pixels x epochs, in order (default {STAGES})")
+    parser.add_argument("--slices", type=int, default=SLICES_AN_EPOCH, help="drawn in an epoch")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("--resume", action="store_true")
@@ -286,7 +296,7 @@ def main(arguments: list[str] | None = None) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     chosen.out.mkdir(parents=True, exist_ok=True)
     train, val = (cached_slices(chosen.data, split, chosen.out / "cache") for split in ("train", "val"))
-    trainer = SliceTrainer(train, val, chosen.out, chosen.seed, Plan.parse(chosen.stages))
+    trainer = SliceTrainer(train, val, chosen.out, chosen.seed, Plan.parse(chosen.stages, chosen.slices))
     if chosen.resume and (chosen.out / "state.npz").exists():
         trainer.resume()
     trainer.run()

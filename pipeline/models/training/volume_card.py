@@ -25,21 +25,21 @@ in training, one sigmoid for each region. Weights in half precision ({size_mb:.1
 | label map | regions nested, cut at 0.5, pieces of less than 0.05 mL dropped |
 
 ## Training
-{steps} steps of two patches of 64 x 64 x 64 voxels, {minutes:.0f} minutes on one shared CPU core, 2 mm first, then
-{spacing_mm} mm. Dice and cross-entropy over the regions that a case's labels tell; AdamW, averaged weights, seed 1.
+{steps} steps with patches of 64 x 64 x 64 voxels, {minutes:.0f} minutes on one shared CPU core. Dice and
+cross-entropy over the regions that a case's labels tell; AdamW, averaged weights, seed 1.
 Augmentation: flips, rotation, scale, contrast, brightness, gamma, blur, coarse slices, noise, missing channels, remains
 of skull outside the brain.
 
     {command}
 
-![Curves](segmentation-curves.png)
+{note}![Curves](segmentation-curves.png)
 
 ## Data
 {cases}
 
 Cases with two or one series, or with a whole-tumour label only, train the regions that they can show. Held out for
-validation, and used to choose the checkpoint: {validation}. There was no third, untouched set: the figures
-below are therefore somewhat kind.
+validation, and used to choose the checkpoint and the spacing: {validation}.
+There was no third, untouched set: the figures below are therefore somewhat kind.
 
 Sources: BraTS 2017 to 2023 (The Cancer Imaging Archive and contributing hospitals; access by registration,
 redistribution not cleared), BRATS 2013 (CC BY-NC-SA 3.0), the Medical Segmentation Decathlon's brain task (CC BY-SA
@@ -75,8 +75,12 @@ def render_card(
     size_mb: float,
     cases: Mapping[str, int],
     command: str,
+    note: str = "",
 ) -> str:
-    """The card as Markdown. cases: how many training cases of each kind. command: what reproduces the run."""
+    """The card as Markdown.
+
+    cases: how many training cases of each kind. command: what starts such a run. note: how this run differed from it.
+    """
     plan = entry["architecture"]
     channels = [min(plan["base"] * 2**stage, plan["max_channels"]) for stage in range(plan["stages"])]
     return _CARD.format(
@@ -92,6 +96,7 @@ def render_card(
         steps=steps,
         minutes=minutes,
         command=command,
+        note=f"{note}\n\n" if note else "",
         cases="\n".join(f"- {count} {kind}" for kind, count in cases.items()),
         validation=", ".join(row["case"] for row in figures["cases"]),
         table=render_volumes_table(figures),

@@ -27,7 +27,7 @@ class Patch:
 
 
 class PatchSampler:
-    """Draws patches from cases: half of them centred on tumour, and of these half on its core.
+    """Draws patches from cases: six in ten centred on tumour, half of these on its enhancing part.
 
     Every number comes from `generator`, so a seed fixes the whole sequence.
     """
@@ -62,11 +62,11 @@ class PatchSampler:
         whole, core, enhancing, brain = self._centres[number]
         choice = self._random.random()
         pool = brain
-        if choice < 0.35 and len(enhancing):
+        if choice < 0.3 and len(enhancing):
             pool = enhancing
-        elif choice < 0.55 and len(core):
+        elif choice < 0.45 and len(core):
             pool = core
-        elif choice < 0.75 and len(whole):
+        elif choice < 0.6 and len(whole):
             pool = whole
         centre: NDArray[np.float64] = pool[self._random.integers(len(pool))].astype(np.float64)
         # The patch is moved at random so that tumours do not always lie in its middle.
@@ -100,7 +100,7 @@ class PatchSampler:
         return cut[:4].contiguous(), (cut[4:] > 0.5).float()
 
     def _drop_channels(self, image: Tensor, present: NDArray[np.bool_]) -> tuple[Tensor, bool]:
-        if present.sum() < 2 or self._random.random() > 0.15:
+        if present.sum() < 2 or self._random.random() > 0.1:
             return image, False
         keep = present & (self._random.random(4) > 0.35)
         if not keep.any():
@@ -131,20 +131,22 @@ def augment_intensity(image: Tensor, random: np.random.Generator) -> Tensor:
         if not channel.any():
             channels.append(channel)
             continue
-        changed = channel * float(random.uniform(0.7, 1.4)) + float(random.uniform(-0.3, 0.3))
-        if random.random() < 0.2:
+        changed = channel
+        if random.random() < 0.5:
+            changed = changed * float(random.uniform(0.75, 1.3)) + float(random.uniform(-0.2, 0.2))
+        if random.random() < 0.1:
             low, high = changed.min(), changed.max()
             share = (changed - low) / (high - low).clamp_min(1e-6)
             changed = share ** float(random.uniform(0.7, 1.5)) * (high - low) + low
-        if random.random() < 0.12:
+        if random.random() < 0.08:
             changed = functional.avg_pool3d(changed[None, None], 3, stride=1, padding=1)[0, 0]
-        if random.random() < 0.12:
+        if random.random() < 0.08:
             changed = _coarse(changed, int(random.integers(3)))
         if random.random() < 0.15:
             changed = changed + torch.randn(changed.shape, generator=_torch(random)) * float(random.uniform(0.05, 0.3))
         channels.append(torch.where(outside, 0.0, changed))
     result = torch.stack(channels)
-    return _with_remains(result, outside, random) if random.random() < 0.15 else result
+    return _with_remains(result, outside, random) if random.random() < 0.1 else result
 
 
 def _torch(random: np.random.Generator) -> torch.Generator:

@@ -43,7 +43,9 @@ def export_weights(network: UNet3d, path: Path) -> None:
     torch.save(weights, path)
 
 
-def release(run: Path, data: Path, models: Path, *, version: str, spacing_mm: float, checkpoint: str) -> dict[str, Any]:
+def release(
+    run: Path, data: Path, models: Path, *, version: str, spacing_mm: float, checkpoint: str, note: str = ""
+) -> dict[str, Any]:
     """Exports, registers, scores through the registered file itself, and writes the card. Returns the figures."""
     network = averaged_network(run / checkpoint)
     state = torch.load(run / checkpoint, weights_only=True)
@@ -85,6 +87,7 @@ def release(run: Path, data: Path, models: Path, *, version: str, spacing_mm: fl
         size_mb=size_mb,
         cases=state["cases"],
         command=state["command"],
+        note=note,
     )
     card.write_text(text, encoding="utf-8")
     if (run / "curves.png").exists():
@@ -105,6 +108,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--spacing-mm", type=float, default=1.5)
     parser.add_argument("--checkpoint", default=BEST_NAME)
+    parser.add_argument("--note", default="", help="a sentence for the card: how the run differed from its command")
     arguments = parser.parse_args(words)
     figures = release(
         Path(arguments.run),
@@ -113,6 +117,7 @@ def main(words: list[str] | None = None) -> None:
         version=arguments.version,
         spacing_mm=arguments.spacing_mm,
         checkpoint=arguments.checkpoint,
+        note=arguments.note,
     )
     print(json.dumps(figures["mean"], indent=1))
 

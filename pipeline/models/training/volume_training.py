@@ -93,7 +93,8 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12.0)
         self.optimizer.step()
         self.step += 1
-        keep = min(0.995, (1 + self.step) / (10 + self.step))
+        # A long memory would hold a short run back: a tenth of the steps so far, at most a hundred or so.
+        keep = min(self.arguments.average, 1 - 10 / (10 + self.step))
         with torch.no_grad():
             for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 slow.lerp_(fast, 1 - keep)
@@ -135,6 +136,7 @@ class Trainer:
             self.seconds = before + time.monotonic() - started
             if self.step % 50 == 0:
                 print(f"step {self.step} {self.seconds / 60:.1f} min loss {np.mean(losses[-50:]):.3f}", flush=True)
+                save_checkpoint(self.out / CHECKPOINT_NAME, self._state())
             if time.monotonic() - last > 60 * self.arguments.validate_minutes or self.share >= 1.0:
                 self.validate(float(np.mean(losses)), self.seconds)
                 last, losses = time.monotonic(), []
@@ -195,6 +197,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--spacing-mm", type=float, default=1.5, help="spacing that the network ships with")
     parser.add_argument("--coarse-share", type=float, default=0.4, help="share of the run at 2 mm")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--average", type=float, default=0.99, help="share of the averaged weights kept each step")
     parser.add_argument("--validate-minutes", type=float, default=6.0)
     parser.add_argument("--float32", action="store_true", help="no bfloat16 (slower on processors that have it)")
     return parser.parse_args(words)

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_node.inbound.headers import MR_IMAGE, InstanceHeader
-from dicom_node.inbound.part10 import file_head
-from dicom_node.inbound.series_headers import SeriesHeaders
-from dicom_node.uids import derive_uid
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from dicom_node.inbound.headers import MR_IMAGE, InstanceHeader
+from dicom_node.inbound.part10 import file_head
+from dicom_node.inbound.series_headers import SeriesHeaders
+from dicom_node.uids import derive_uid
 
 #: Row cosines, column cosines (LPS) of the three body planes and an oblique one; all exact or rounded as scanners do.
 ORIENTATIONS = {

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dicom_node.errors import SeriesRefused
-from dicom_node.inbound.conversion import load_series
-from dicom_node.inbound.headers import read_header
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
+
+from dicom_node.errors import SeriesRefused
+from dicom_node.inbound.conversion import load_series
+from dicom_node.inbound.headers import read_header
 
 
 def _noise(shape=(6, 5, 7), seed=1):
@@ -228,10 +229,12 @@ def test_a_truncated_file_is_refused(make_series):
 def test_an_unknown_syntax_is_refused_by_name(make_series):
     paths = make_series(_noise(), change=None)
     headers = [read_header(p) for p in paths]
-    old, new = b"1.2.840.10008.1.2.1\0", b"1.2.840.113619.5.2\0\0"
+    private = "1.2.999999.11.22.1"
+    assert len(private) == 18
     for path in paths:
-        path.write_bytes(path.read_bytes().replace(old, new, 1))
-    headers = [h.from_json(h.to_json() | {"transfer_syntax_uid": "1.2.840.113619.5.2"}) for h in headers]
+        data = path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", private.encode() + b"\0\0", 1)
+        path.write_bytes(data)
+    headers = [h.from_json(h.to_json() | {"transfer_syntax_uid": private}) for h in headers]
     with pytest.raises(SeriesRefused) as refused:
         load_series(paths, headers)
     assert refused.value.code == "SYNTAX_UNSUPPORTED"

@@ -22,7 +22,7 @@ def test_a_run_encoded_twice_gives_the_same_bytes() -> None:
     for enhanced in (False, True):
         series = mr_series(enhanced=enhanced)
         first = [r.to_bytes() for r in encode_all(full_report(series.grid), evidence_of(series), STAMP)]
-        time.sleep(1.1)
+        time.sleep(1.1)  # highdicom takes the clock in seconds
         second = [r.to_bytes() for r in encode_all(full_report(series.grid), evidence_of(series), STAMP)]
         assert first == second
 

@@ -69,13 +69,9 @@ def test_another_number_or_size_of_slices_is_refused() -> None:
     series = mr_series()
     slices = evidence_of(series).reference.slices
     with pytest.raises(EvidenceMismatch, match="5 slices for 4"):
-        ReferenceSeries(
-            datasets=series.datasets, slices=slices, grid=Grid(shape=(7, 6, 4), affine=series.grid.affine)
-        )
+        ReferenceSeries(datasets=series.datasets, slices=slices, grid=Grid(shape=(7, 6, 4), affine=series.grid.affine))
     with pytest.raises(EvidenceMismatch, match="rows and columns"):
-        ReferenceSeries(
-            datasets=series.datasets, slices=slices, grid=Grid(shape=(6, 7, 5), affine=series.grid.affine)
-        )
+        ReferenceSeries(datasets=series.datasets, slices=slices, grid=Grid(shape=(6, 7, 5), affine=series.grid.affine))
 
 
 def test_a_series_without_frame_of_reference_is_refused() -> None:

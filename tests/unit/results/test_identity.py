@@ -75,7 +75,16 @@ def test_encoding_leaves_the_source_as_it_was() -> None:
 
 @pytest.mark.parametrize(
     "gone",
-    ["PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime"],
+    [
+        "PatientID",
+        "PatientName",
+        "PatientBirthDate",
+        "PatientSex",
+        "AccessionNumber",
+        "StudyID",
+        "StudyDate",
+        "StudyTime",
+    ],
 )
 def test_an_attribute_that_the_source_lacks_stops_nothing(gone: str) -> None:
     series = mr_series()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 
 import pytest
 from pydicom import Dataset, dcmread
-from io import BytesIO
 
-from dicom_node.results.encoders import ENCODERS, ResultDefective, encode_all
 from dicom_node.results.encoded import EncodedObject
+from dicom_node.results.encoders import ENCODERS, ResultDefective, encode_all
 from dicom_node.results.lint import lint
 from tests.mr_series import mr_series
 from tests.report_builders import STAMP, evidence_of, full_report
@@ -40,15 +40,19 @@ def other_source(dataset: Dataset) -> None:
     source.ReferencedSOPInstanceUID = "2.25.1"
 
 
+def neighbouring_source(dataset: Dataset) -> None:
+    frames = dataset.PerFrameFunctionalGroupsSequence
+    one, other = (frames[n].DerivationImageSequence[0].SourceImageSequence[0] for n in (0, 1))
+    one.ReferencedSOPInstanceUID = other.ReferencedSOPInstanceUID
+
+
 def lose_derivation(dataset: Dataset) -> None:
     del dataset.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence
 
 
 def without_item(meaning: str) -> Callable[[Dataset], None]:
     def remove(dataset: Dataset) -> None:
-        kept = [
-            i for i in dataset.get("ContentSequence", []) if i.ConceptNameCodeSequence[0].CodeMeaning != meaning
-        ]
+        kept = [i for i in dataset.get("ContentSequence", []) if i.ConceptNameCodeSequence[0].CodeMeaning != meaning]
         if "ContentSequence" in dataset:
             dataset.ContentSequence = kept
         for item in kept:
@@ -88,6 +92,7 @@ SEG = [
     ("frames", setting("NumberOfFrames", 14)),
     ("derivation", other_source),
     ("derivation", lose_derivation),
+    ("derivation", neighbouring_source),
     ("segment-attribute", drop_from_segments("TrackingUID")),
     ("segment-attribute", drop_from_segments("RecommendedDisplayCIELabValue")),
     ("segment-algorithm", drop_from_segments("SegmentationAlgorithmIdentificationSequence")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from io import BytesIO
 
 import highdicom
@@ -10,6 +11,8 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from dicom_node.results.encoded import EncodedObject
+from dicom_node.results.encoders import encode_all
+from dicom_node.results.evidence import Evidence, EvidenceMismatch, ReferenceSeries, SliceSource
 from dicom_node.results.seg import SegmentationEncoder
 from pipeline.report import Label, Report
 from tests.mr_series import AXIAL, CORONAL, SAGITTAL, MrSeries, mr_series, oblique
@@ -33,9 +36,7 @@ def painted_in_file(dataset: Dataset) -> dict[str, set[tuple[int, int, str, int 
     names = {int(s.SegmentNumber): s.SegmentLabel for s in dataset.SegmentSequence}
     found: dict[str, set[tuple[int, int, str, int | None]]] = {name: set() for name in names.values()}
     shared = dataset.SharedFunctionalGroupsSequence[0]
-    for frame, pixels in zip(
-        dataset.PerFrameFunctionalGroupsSequence, np.atleast_3d(dataset.pixel_array), strict=True
-    ):
+    for frame, pixels in zip(dataset.PerFrameFunctionalGroupsSequence, np.atleast_3d(dataset.pixel_array), strict=True):
         identification = (frame if "SegmentIdentificationSequence" in frame else shared).SegmentIdentificationSequence
         source = frame.DerivationImageSequence[0].SourceImageSequence[0]
         number = source.get("ReferencedFrameNumber")
@@ -82,6 +83,35 @@ def test_every_painted_voxel_comes_back_at_its_own_place(orientation: tuple[floa
     assert found == expected
 
 
+@pytest.mark.parametrize("absent", [(), (Label.ED,), (Label.ED, Label.NCR)], ids=["three", "two", "one"])
+def test_frames_are_named_rightly_however_many_segments_share_a_slice(absent: tuple[Label, ...]) -> None:
+    series = mr_series(enhanced=True)
+    labels = painted_labels(series.grid)
+    labels[np.isin(labels, absent)] = 0
+    found = painted_in_file(read_back(encoded(series, full_report(series.grid, labels))))
+    uid = str(series.datasets[0].SOPInstanceUID)
+    assert found["Enhancing tumor (ET)"] == {(i, j, uid, 5 - k) for i, j, k in PAINTED[Label.ET]}
+
+
+def test_a_series_of_two_multi_frame_images_is_written_with_both_named() -> None:
+    whole = mr_series(enhanced=True, orientation=oblique())
+    first, second = copy.deepcopy(whole.datasets[0]), copy.deepcopy(whole.datasets[0])
+    frames = whole.datasets[0].PerFrameFunctionalGroupsSequence
+    first.PerFrameFunctionalGroupsSequence, first.NumberOfFrames = list(frames[:2]), 2
+    second.PerFrameFunctionalGroupsSequence, second.NumberOfFrames = list(frames[2:]), 3
+    second.SOPInstanceUID = "2.25.5"
+    # Frames are stored from the last slice to the first: slices 0 to 2 are in the second image.
+    slices = [SliceSource(sop_instance_uid="2.25.5", frame_number=3 - k) for k in range(3)]
+    slices += [SliceSource(sop_instance_uid=str(first.SOPInstanceUID), frame_number=5 - k) for k in (3, 4)]
+    reference = ReferenceSeries(datasets=(first, second), slices=tuple(slices), grid=whole.grid)
+    seg, _ = encode_all(full_report(whole.grid), Evidence(reference=reference), STAMP)
+    found = painted_in_file(read_back(seg))
+    assert found["Necrotic tumor core (NCR)"] == {(1, 2, str(first.SOPInstanceUID), 2)}
+    assert found["Enhancing tumor (ET)"] == {(0, 4, "2.25.5", 3), (2, 3, "2.25.5", 1)}
+    named = [i.ReferencedSOPInstanceUID for i in seg.dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence]
+    assert named == [first.SOPInstanceUID, "2.25.5"]
+
+
 def test_a_random_segmentation_comes_back_whole() -> None:
     series = mr_series(orientation=oblique(), columns=13, rows=11, slices=9)
     labels = np.random.default_rng(3).choice(np.array([0, 1, 2, 4], np.uint8), series.grid.shape)
@@ -121,7 +151,7 @@ def test_nothing_segmented_gives_no_object() -> None:
 
 def test_a_segmentation_on_another_grid_is_refused() -> None:
     series, other = mr_series(), mr_series(slice_spacing=4.0)
-    with pytest.raises(ValueError, match="not on the grid"):
+    with pytest.raises(EvidenceMismatch, match="not on its grid"):
         encoded(series, full_report(other.grid))
 
 

@@ -41,6 +41,16 @@ def test_a_write_is_kept_whole_or_not_at_all(database: Database) -> None:
         assert list(session.scalars(select(Heartbeat.executor_id))) == ["kept"]
 
 
+def test_a_reader_sees_one_snapshot(database: Database) -> None:
+    with database.read() as session:
+        assert list(session.scalars(select(Heartbeat.executor_id))) == []
+        with database.write() as other:
+            other.add(beat("meanwhile"))
+        assert list(session.scalars(select(Heartbeat.executor_id))) == []
+    with database.read() as session:
+        assert list(session.scalars(select(Heartbeat.executor_id))) == ["meanwhile"]
+
+
 def test_times_keep_their_instant_to_the_microsecond_and_come_back_as_utc(database: Database) -> None:
     tokyo = datetime(2026, 3, 29, 10, 0, 0, 123456, tzinfo=timezone(timedelta(hours=9)))
     with database.write() as session:

@@ -99,12 +99,13 @@ def test_an_edited_cursor_or_one_of_another_list_is_refused(scans: ScanRepositor
     assert cursor is not None
     padded = cursor + "=" * (-len(cursor) % 4)
     edited = base64.urlsafe_b64encode(base64.urlsafe_b64decode(padded).replace(b"2026", b"2027")).decode()
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: scans.list_page(edited, 2),
         lambda: scans.list_page(cursor[:-3], 2),
         lambda: scans.list_page(cursor, 2, order="oldest"),
         lambda: scans.list_page(cursor, 2, ScanFilter(patient_id="P1")),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(InvalidQuery, match="cursor"):
             call()
     assert len(scans.list_page(padded, 2).rows) == 2

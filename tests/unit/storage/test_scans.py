@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +13,7 @@ from storage.lifecycle import ScanEvent, ScanState
 from storage.runs import inputs_digest
 from storage.scans import ScanRepository
 from storage.studies import InstanceRecord, StudyRepository
+from storage.transitions import locked_scan, move
 from storage.vocabulary import RunState, Source
 from tests.unit.storage.conftest import TO_DELIVERED, FakeClock
 
@@ -98,6 +100,20 @@ def test_of_many_workers_one_takes_the_scan(scans: ScanRepository, ready: str) -
         runs = list(pool.map(lambda _: scans.start_run(ready, UIDS), range(6)))
     assert {run.id for run in runs} == {f"{ready}-1"}
     assert [run.claimed for run in runs].count(True) == 1
+
+
+def test_an_event_waits_for_one_that_is_under_way_and_sees_its_outcome(
+    scans: ScanRepository, database: Database, ready: str, clock: FakeClock
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as session:
+            scan = locked_scan(session, ready)
+            second = pool.submit(scans.apply_event, ready, ScanEvent.START)
+            time.sleep(0.2)
+            assert not second.done()
+            move(session, scan, ScanEvent.FAIL, "first", clock(), {})
+        with pytest.raises(ImpossibleTransition, match="'failed': 'start'"):
+            second.result(timeout=10)
 
 
 def test_a_failed_run_is_taken_up_again(scans: ScanRepository, ready: str) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from fastapi import FastAPI
 from pipeline.nifti import save_labels, save_volume
 from pipeline.report import ModelIdentity, Segmentation
 from pipeline.volume import Grid, Volume
+from storage.audit import AuditRepository
 from storage.database import Database, upgrade
 from storage.deliveries import DeliveryRepository
 from storage.files import FileStore
@@ -197,8 +199,6 @@ class Node:
         return self.scans.get(scan.id)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        from storage.audit import AuditRepository
-
         return [row.data for row in AuditRepository(self.database).list(kind=kind)]
 
 
@@ -243,15 +243,15 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def node(tmp_path: Path, empty_database: Path) -> Iterator[Node]:
-    path = tmp_path / "node.sqlite"
+@contextmanager
+def make_node(folder: Path, empty_database: Path) -> Iterator[Node]:
+    path = folder / "node.sqlite"
     shutil.copy(empty_database, path)
     database = Database(f"sqlite:///{path}")
     clock = Clock()
     yield Node(
         database=database,
-        files=FileStore(tmp_path / "files", min_free_bytes=0),
+        files=FileStore(folder / "files", min_free_bytes=0),
         clock=clock,
         hasher=PasswordHasher(4),
         settings=WebSettings(token_secret=SECRET, cookie_secure=False),
@@ -261,17 +261,36 @@ def node(tmp_path: Path, empty_database: Path) -> Iterator[Node]:
 
 
 @pytest.fixture
+def node(tmp_path: Path, empty_database: Path) -> Iterator[Node]:
+    with make_node(tmp_path, empty_database) as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def shared_node(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Node]:
+    """One node for a module of tests that only look."""
+    with make_node(tmp_path_factory.mktemp("node"), empty_database) as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def shared_client(shared_node: Node) -> Iterator[TestClient]:
+    with shared_node.client() as client:
+        yield client
+
+
+@pytest.fixture
 def client(node: Node) -> Iterator[TestClient]:
     with node.client() as client:
         yield client
 
 
 @pytest.fixture
-def browser(node: Node) -> Iterator[Callable[[Role], TestClient]]:
-    """A function from a role to a client that is signed in by cookie."""
+def browser() -> Iterator[Callable[..., TestClient]]:
+    """A function from a node and a role to a client that is signed in by cookie."""
     clients: list[TestClient] = []
 
-    def sign_in(role: Role = Role.DOCTOR) -> TestClient:
+    def sign_in(node: Node, role: Role = Role.DOCTOR) -> TestClient:
         client = node.client()
         clients.append(client)
         user = node.user(role)

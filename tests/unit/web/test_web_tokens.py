@@ -43,7 +43,7 @@ def unsecured() -> str:
 
 
 def tampered() -> str:
-    head, body, signature = signed().split(".")
+    head, _, signature = signed().split(".")
     other = signed(sub="1").split(".")[1]
     return ".".join((head, other, signature))
 

@@ -1,0 +1,75 @@
+"""The parts that the report's groups are made of: numbers, their units and methods, coordinates, tracking."""
+
+from __future__ import annotations
+
+import highdicom.sr as hd
+from pydicom.sr.coding import Code
+
+from dicom_node.results import codes
+from dicom_node.results.evidence import ReferenceSeries, ras_to_lps
+from dicom_node.results.stamp import EQUIPMENT_NAME, RunStamp, plain_text, result_uid
+from pipeline.report import DiameterLine, Measurement, ModelIdentity, Report, Skipped
+
+
+def all_measurements(report: Report) -> tuple[Measurement, ...]:
+    """Every measurement; none where the stage did not run."""
+    return () if isinstance(report.measurements, Skipped) else report.measurements
+
+
+def measurements_of(report: Report, subject: str, *, lesion: int | None) -> tuple[Measurement, ...]:
+    """The measurements of one subject, of one lesion or (None) of all lesions together."""
+    return tuple(m for m in all_measurements(report) if m.subject == subject and m.lesion == lesion)
+
+
+def number(name: Code, value: float, unit: Code, method: Code | None = None) -> hd.Measurement:
+    """A NUM item. DS holds 16 characters; four decimals are finer than any voxel or probability deserves."""
+    return hd.Measurement(name=name, value=round(float(value), 4), unit=unit, method=method)
+
+
+def measured(measurement: Measurement, report: Report, reference: ReferenceSeries) -> hd.Measurement:
+    """A measurement as a NUM item: a volume with its method, a diameter with both its ends."""
+    name = codes.quantity_code(measurement.quantity)
+    line = _line_of(measurement, name, report)
+    if line is None:
+        method = codes.SUM_OF_VOXELS if name == codes.VOLUME else None
+        return number(name, measurement.value, codes.unit_code(measurement.unit), method)
+    ends = hd.CoordinatesForMeasurement3D(
+        graphic_type="POLYLINE",
+        graphic_data=ras_to_lps([line.start_mm, line.end_mm]),
+        frame_of_reference_uid=reference.frame_of_reference_uid,
+    )
+    return hd.Measurement(
+        name=name,
+        value=round(measurement.value, 4),
+        unit=codes.unit_code(measurement.unit),
+        referenced_coordinates=[ends],
+    )
+
+
+def run_tracking(what: str, report: Report, reference: ReferenceSeries, stamp: RunStamp) -> hd.TrackingIdentifier:
+    """A tracking identifier that holds for this run alone."""
+    return hd.TrackingIdentifier(
+        uid=result_uid("SR", f"tracking {what}", report, reference, stamp), identifier=f"{EQUIPMENT_NAME} {what}"
+    )
+
+
+def algorithm(model: ModelIdentity) -> hd.AlgorithmIdentification:
+    """TID 4019: which model, which version, which weights."""
+    return hd.AlgorithmIdentification(
+        name=plain_text(model.name, 64),
+        version=plain_text(model.version, 64),
+        parameters=[f"weights_sha256={model.weights_sha256}"],
+        family=codes.ARTIFICIAL_INTELLIGENCE,
+        manufacturer=EQUIPMENT_NAME,
+    )
+
+
+def _line_of(measurement: Measurement, name: Code, report: Report) -> DiameterLine | None:
+    """The drawn line of a diameter; the total's is that of the lesion it was taken from."""
+    for lesion in report.lesions:
+        line = {codes.LONG_AXIS: lesion.longest, codes.SHORT_AXIS: lesion.perpendicular}.get(name)
+        if line is None or measurement.lesion not in (None, lesion.number):
+            continue
+        if line.length_mm == measurement.value:
+            return line
+    return None

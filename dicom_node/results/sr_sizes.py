@@ -1,0 +1,73 @@
+"""The report's sizes of what has no segment of its own: WT and TC in total, and each lesion (TID 1501)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import highdicom.sr as hd
+from pydicom.sr.coding import Code
+
+from dicom_node.results import codes
+from dicom_node.results.evidence import ReferenceSeries
+from dicom_node.results.sr_numbers import all_measurements, measured, measurements_of, run_tracking
+from dicom_node.results.stamp import EQUIPMENT_NAME, RunStamp, plain_text, tracking_uid
+from pipeline.report import Measurement, Report
+
+
+def total_groups(
+    report: Report, segmented: Iterable[str], reference: ReferenceSeries
+) -> list[hd.MeasurementsAndQualitativeEvaluations]:
+    """Totals of what is no segment: a group may not point at several segments, so WT and TC point at none."""
+    done = set(segmented)
+    subjects = dict.fromkeys(m.subject for m in all_measurements(report) if m.lesion is None and m.subject not in done)
+    groups = []
+    for subject in subjects:
+        name, finding = _named(subject)
+        tracking = hd.TrackingIdentifier(uid=tracking_uid(reference, subject), identifier=f"{EQUIPMENT_NAME} {name}")
+        numbers = measurements_of(report, subject, lesion=None)
+        groups.append(_group(tracking, finding, numbers, report, reference))
+    return groups
+
+
+def lesion_groups(
+    report: Report, reference: ReferenceSeries, stamp: RunStamp
+) -> list[hd.MeasurementsAndQualitativeEvaluations]:
+    """One group for each lesion and each part of it that is there.
+
+    Lesions are numbered by falling volume, which says nothing of the next study: their tracking UIDs hold for this
+    run alone.
+    """
+    groups = []
+    for lesion in report.lesions:
+        own = [m for m in all_measurements(report) if m.lesion == lesion.number and m.value > 0]
+        if not any(m.subject == "WT" and m.quantity == "volume" for m in own):
+            whole = Measurement(
+                quantity="volume", subject="WT", value=lesion.volume_ml, unit="mL", lesion=lesion.number
+            )
+            own.insert(0, whole)
+        for subject in dict.fromkeys(m.subject for m in own):
+            name, finding = _named(subject)
+            tracking = run_tracking(f"lesion {lesion.number} {name}", report, reference, stamp)
+            numbers = tuple(m for m in own if m.subject == subject)
+            groups.append(_group(tracking, finding, numbers, report, reference))
+    return groups
+
+
+def _group(
+    tracking: hd.TrackingIdentifier,
+    finding: Code,
+    numbers: tuple[Measurement, ...],
+    report: Report,
+    reference: ReferenceSeries,
+) -> hd.MeasurementsAndQualitativeEvaluations:
+    return hd.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=tracking,
+        finding_category=codes.MORPHOLOGICALLY_ABNORMAL,
+        finding_type=finding,
+        finding_sites=[hd.FindingSite(codes.BRAIN)],
+        measurements=[measured(m, report, reference) for m in numbers],
+    )
+
+
+def _named(subject: str) -> tuple[str, Code]:
+    return codes.SUBJECTS.get(subject) or (plain_text(subject, 64), codes.private_code(subject, subject))

@@ -1,0 +1,170 @@
+"""kill -9 of the node at five points, many rounds each: nothing acknowledged is lost, one SEG and one SR at the PACS.
+
+python -m tests.acceptance.kill_campaign --rounds 20 [--points mid-send,...]
+
+Orthanc is the PACS. Every round sends a new small study to one node that lives through the whole campaign, kills it,
+starts it again, sends again what was not acknowledged (as a modality does) and checks files, rows and the PACS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+
+from dicom_node.phantom.study import make_study
+from dicom_node.phantom.write_dicom import write_study
+from tests.acceptance.cutting_proxy import CuttingProxy
+from tests.acceptance.nodes import TruthNode, send
+from tests.orthanc import OrthancServer
+
+POINTS = ("mid-receive", "after-receive", "mid-analysis", "after-encoding", "mid-send")
+#: Points inside the node; at the others it is killed from outside.
+DIES_ITSELF = ("mid-analysis", "after-encoding")
+SEED = 11
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """What one round came to. killed: the node really was killed at the point, not before or after."""
+
+    point: str
+    number: int
+    killed: bool
+    acknowledged: int
+    lost: int
+    status: str
+    segs: int
+    srs: int
+    seconds: float
+
+    @property
+    def good(self) -> bool:
+        return self.killed and self.lost == 0 and self.status == "delivered" and (self.segs, self.srs) == (1, 1)
+
+
+class Campaign:
+    """One node, one Orthanc, one proxy between them."""
+
+    def __init__(self, folder: Path, orthanc: str, seed: int) -> None:
+        self.folder = folder
+        self.random = random.Random(seed)
+        self.salt = f"campaign-{seed}-{time.time_ns()}"
+        self.pacs = OrthancServer(orthanc, folder)
+        self.proxy = CuttingProxy(self.pacs.dicom_port)
+        self.node = TruthNode(folder / "node", SEED, self.pacs.ae_title, self.proxy.port)
+
+    def __enter__(self) -> Campaign:
+        self.pacs.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.node.stop()
+        self.node.store.database.close()
+        self.pacs.stop()
+        self.proxy.close()
+
+    def run(self, point: str, number: int) -> Round:
+        started = time.monotonic()
+        study = make_study(SEED, "siemens", size="small", clutter=False, salt=f"{self.salt}-{point}-{number}")
+        source = self.folder / "studies" / f"{point}-{number}"
+        paths = [path for series in write_study(source, study) for path in series.paths]
+        marker = source / "died"
+        dies_itself = (
+            ["--die-at", point, "--marker", str(marker)] if point in ("mid-analysis", "after-encoding") else []
+        )
+        self.node.start(*dies_itself)
+        acknowledged = self._send_and_die(point, paths, study.study_instance_uid)
+        killed = self.node.process is not None and self._wait_for_death()
+        missing = [path for path in paths if path not in acknowledged]
+        self.node.start()
+        acknowledged += send(self.node.address, missing)
+        scan = self.node.wait_for_end(study.study_instance_uid, 120.0)
+        segs, srs = self._at_the_pacs(study.study_instance_uid)
+        lost = sum(not self._is_kept(path) for path in acknowledged)
+        self.node.stop()
+        return Round(
+            point=point,
+            number=number,
+            killed=killed,
+            acknowledged=len(acknowledged),
+            lost=lost,
+            status=str(scan.status),
+            segs=segs,
+            srs=srs,
+            seconds=time.monotonic() - started,
+        )
+
+    def _send_and_die(self, point: str, paths: list[Path], study_instance_uid: str) -> list[Path]:
+        if point == "mid-send":
+            # A SEG and an SR come to some 100 kB on the wire.
+            self.proxy.arm(self.random.randrange(2_000, 60_000), self.node.kill)
+            return send(self.node.address, paths)
+        if point == "mid-receive":
+            threading.Timer(self.random.uniform(0.05, 0.9), self.node.kill).start()
+            return send(self.node.address, paths)
+        acknowledged = send(self.node.address, paths)
+        if point == "after-receive":
+            time.sleep(self.random.uniform(0.0, 0.5))
+            self.node.kill()
+        return acknowledged
+
+    def _wait_for_death(self, timeout_s: float = 90.0) -> bool:
+        assert self.node.process is not None
+        deadline = time.monotonic() + timeout_s
+        while self.node.process.poll() is None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return self.node.process.returncode == -9
+
+    def _at_the_pacs(self, study_instance_uid: str) -> tuple[int, int]:
+        counts = {"SEG": 0, "SR": 0}
+        for series in self.pacs.qido_series(study_instance_uid):
+            modality = series["00080060"]["Value"][0]
+            if modality in counts:
+                counts[modality] += int(series["00201209"]["Value"][0])
+        return counts["SEG"], counts["SR"]
+
+    def _is_kept(self, path: Path) -> bool:
+        """True where a row names a file with the data set's bytes as they were sent."""
+        uid = str(dcmread(path, stop_before_pixels=True).SOPInstanceUID)
+        study = str(dcmread(path, stop_before_pixels=True).StudyInstanceUID)
+        store = self.node.store
+        row = next((row for row in store.studies.instances_of(study) if row.sop_instance_uid == uid), None)
+        return row is not None and store.files.verify(row.path, row.sha256)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--points", default=",".join(POINTS))
+    parser.add_argument("--orthanc", default="/usr/sbin/Orthanc")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    rounds: list[Round] = []
+    with tempfile.TemporaryDirectory() as folder, Campaign(Path(folder), arguments.orthanc, arguments.seed) as campaign:
+        for number in range(arguments.rounds):
+            for point in arguments.points.split(","):
+                rounds.append(campaign.run(point, number))
+                print(rounds[-1], flush=True)
+    print("\npoint            rounds  killed  acknowledged  lost  delivered  one SEG and one SR")
+    for point in arguments.points.split(","):
+        of = [r for r in rounds if r.point == point]
+        print(
+            f"{point:<16} {len(of):6} {sum(r.killed for r in of):7} {sum(r.acknowledged for r in of):13} "
+            f"{sum(r.lost for r in of):5} {sum(r.status == 'delivered' for r in of):10} "
+            f"{sum((r.segs, r.srs) == (1, 1) for r in of):19}"
+        )
+    return 0 if all(r.good for r in rounds) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Starting and watching a truth node as a process of its own, and sending to it as a modality would."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import yaml
+from pydicom import dcmread
+from pynetdicom import AE, StoragePresentationContexts
+
+from dicom_node.config import NodeConfig, load_config
+from dicom_node.outbound.scu import echo
+from dicom_node.outbound.sending import Destination
+from dicom_node.store import Store, open_store
+from storage.lifecycle import END_STATES, ScanState
+from storage.scan_rows import ScanRow
+from tests.orthanc import free_port
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+
+class TruthNode:
+    """A truth node in `folder`; `start`, `kill` and `start` again keep its port, files and rows."""
+
+    def __init__(
+        self, folder: Path, seed: int, pacs_ae_title: str, pacs_port: int, *, port: int = 0, study_quiet_s: float = 3.0
+    ) -> None:
+        self.seed = seed
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        values = {
+            "node": {"port": port or free_port()},
+            "storage": {"root": str(folder / "root")},
+            "assembly": {"series_quiet_s": 0.6, "study_quiet_s": study_quiet_s, "poll_s": 0.2},
+            "delivery": {"poll_s": 0.2, "first_retry_s": 0.5, "lease_s": 2},
+            "engine": {"poll_s": 0.1},
+            "destinations": [{"name": "pacs", "ae_title": pacs_ae_title, "host": "127.0.0.1", "port": pacs_port}],
+        }
+        self.config_path = folder / "config.yaml"
+        self.config_path.write_text(yaml.safe_dump(values))
+        self.config: NodeConfig = load_config(self.config_path)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.store: Store = open_store(self.config)
+        self.address = Destination(
+            name="node", ae_title=self.config.node.ae_title, host="127.0.0.1", port=self.config.node.port, timeout_s=10
+        )
+
+    def start(self, *extra: str, timeout_s: float = 60.0) -> None:
+        command = [sys.executable, "-m", "tests.acceptance.truth_node", "--config", str(self.config_path)]
+        with (self.folder / "node.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--seed", str(self.seed), *extra], stdout=log, stderr=log, cwd=REPOSITORY
+            )
+        deadline = time.monotonic() + timeout_s
+        while not echo(self.address, "TESTER").ok:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the node did not start:\n" + self.log()[-3000:])
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+
+    def __enter__(self) -> TruthNode:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self.store.database.close()
+
+    def log(self) -> str:
+        return (self.folder / "node.log").read_text(errors="replace")
+
+    def wait_for_end(self, study_instance_uid: str, timeout_s: float = 90.0) -> ScanRow:
+        """The scan of the study once it reached an end state."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            scan = self.store.scans.by_study(study_instance_uid)
+            if scan is not None and scan.status in END_STATES:
+                return scan
+            if time.monotonic() > deadline:
+                state = "absent" if scan is None else f"{scan.status} ({scan.waiting_for or scan.pipeline_step})"
+                raise TimeoutError(f"the scan is {state} after {timeout_s} s:\n" + self.log()[-3000:])
+            time.sleep(0.1)
+
+    def wait_for_state(self, study_instance_uid: str, states: Iterable[ScanState], timeout_s: float = 60.0) -> None:
+        wanted, deadline = frozenset(states), time.monotonic() + timeout_s
+        while (scan := self.store.scans.by_study(study_instance_uid)) is None or scan.status not in wanted:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the scan never was {sorted(wanted)}")
+            time.sleep(0.02)
+
+
+def send(address: Destination, paths: Sequence[Path], calling: str = "MODALITY") -> list[Path]:
+    """C-STORE `paths` over one association; those that were acknowledged with Success."""
+    ae = AE(ae_title=calling)
+    ae.requested_contexts = [c for c in StoragePresentationContexts if "MR" in c.abstract_syntax.name][:8]
+    ae.add_requested_context("1.2.840.10008.5.1.4.1.1.7")
+    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
+    association = ae.associate(address.host, address.port, ae_title=address.ae_title)
+    acknowledged: list[Path] = []
+    if not association.is_established:
+        return acknowledged
+    try:
+        for path in paths:
+            if not association.is_established:
+                break
+            status = association.send_c_store(dcmread(path))
+            if getattr(status, "Status", None) == 0x0000:
+                acknowledged.append(path)
+    except (RuntimeError, ConnectionError):
+        pass  # the node died under the association: what was acknowledged is what counts
+    finally:
+        if association.is_established:
+            association.release()
+        else:
+            association.abort()
+    return acknowledged

@@ -1,0 +1,137 @@
+"""The main job through real parts: Orthanc routes a phantom study to the node and gets SEG and SR back."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+from dicomweb_client import DICOMwebClient
+
+from dicom_node.phantom.study import PhantomStudy, make_study
+from dicom_node.phantom.write_dicom import write_study
+from pipeline.volume import SeriesRole
+from storage.lifecycle import ScanState
+from tests.acceptance.nodes import TruthNode, send
+from tests.orthanc import ROUTE_MR_TO_NODE, Modality, OrthancServer, free_port
+
+SEED = 5
+
+#: Segmented Property Type (SNOMED CT, NCIt) to BraTS label.
+LABEL_OF_CODE = {"6574001": 1, "79654002": 2, "C113842": 4}
+
+
+class Hospital:
+    """A PACS that routes MR to a node, and the node."""
+
+    def __init__(self, pacs: OrthancServer, node: TruthNode) -> None:
+        self.pacs = pacs
+        self.node = node
+
+    def results(self, study_instance_uid: str) -> dict[str, list[pydicom.Dataset]]:
+        """SEG and SR of the study as the PACS returns them over DICOMweb."""
+        client = DICOMwebClient(self.pacs.dicomweb_url)
+        found = client.search_for_instances(study_instance_uid)
+        held: dict[str, list[pydicom.Dataset]] = {"SEG": [], "SR": []}
+        for item in found:
+            modality = item["00080060"]["Value"][0]
+            if modality in held:
+                held[modality].append(
+                    client.retrieve_instance(
+                        study_instance_uid, item["0020000E"]["Value"][0], item["00080018"]["Value"][0]
+                    )
+                )
+        return held
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory, debian_tool: Callable[[str], str]) -> Iterator[Hospital]:
+    folder = tmp_path_factory.mktemp("hospital")
+    # The node needs the PACS's port and the PACS the node's: both are drawn before either starts.
+    port = free_port()
+    modality = Modality(name="node", ae_title="BTNODE", port=port)
+    pacs = OrthancServer(debian_tool("Orthanc"), folder, modalities=[modality], lua=ROUTE_MR_TO_NODE, stable_age_s=1)
+    node = TruthNode(folder, SEED, pacs.ae_title, pacs.dicom_port, port=port)
+    with pacs, node:
+        yield Hospital(pacs, node)
+
+
+@pytest.fixture(scope="module")
+def study() -> PhantomStudy:
+    return make_study(SEED, "siemens", size="small", clutter=True)
+
+
+@pytest.fixture(scope="module")
+def delivered(hospital: Hospital, study: PhantomStudy, tmp_path_factory: pytest.TempPathFactory) -> Hospital:
+    written = write_study(tmp_path_factory.mktemp("study"), study)
+    hospital.pacs.store([path for series in written for path in series.paths])
+    scan = hospital.node.wait_for_end(study.study_instance_uid)
+    assert scan.status is ScanState.DELIVERED, scan.error_text
+    return hospital
+
+
+def test_the_pacs_holds_one_seg_and_one_sr_of_the_study(delivered: Hospital, study: PhantomStudy) -> None:
+    held = delivered.results(study.study_instance_uid)
+    assert [len(held["SEG"]), len(held["SR"])] == [1, 1]
+    assert held["SEG"][0].PatientID == study.patient.patient_id
+
+
+def test_the_seg_in_the_pacs_matches_the_truth_on_the_t1ce_grid(delivered: Hospital, study: PhantomStudy) -> None:
+    """Although the four series differ in grid and position: Dice >= 0.95 for each region."""
+    dataset = delivered.results(study.study_instance_uid)["SEG"][0]
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    seg = hd.seg.segread(io.BytesIO(buffer.getvalue()))
+    reference = study.of_role(SeriesRole.T1CE)
+    truth = study.truth_of(reference)
+    source_uids = [hd.UID(uid) for uid in uids_of_t1ce_slices(delivered, study)]
+    frames = seg.get_pixels_by_source_instance(source_uids)  # (slices, rows, columns, segments), slices as k
+    found = np.zeros(truth.shape, np.uint8)
+    for index, number in enumerate(seg.segment_numbers):
+        code = seg.get_segment_description(number).segmented_property_type.value
+        found[frames[..., index].transpose(2, 1, 0) > 0] = LABEL_OF_CODE[code]
+    for region in ((1, 2, 4), (1, 4), (4,)):
+        a, b = np.isin(found, region), np.isin(truth, region)
+        dice = 2 * (a & b).sum() / (a.sum() + b.sum())
+        assert dice >= 0.95, (region, dice)
+
+
+def uids_of_t1ce_slices(hospital: Hospital, study: PhantomStudy) -> list[str]:
+    """SOP Instance UIDs of the T1CE series in the order of the truth's k."""
+    scan = hospital.node.store.scans.by_study(study.study_instance_uid)
+    assert scan is not None
+    run = hospital.node.store.scans.runs_of(scan.id)[-1]
+    record = json.loads((hospital.node.store.files.run_folder(run.id) / "evidence.json").read_text())
+    assert np.allclose(record["reference"]["affine"], study.of_role(SeriesRole.T1CE).volume.grid.affine, atol=0.01)
+    return [uid for uid, _ in record["reference"]["slices"]]
+
+
+def test_our_results_coming_back_are_not_analysed(delivered: Hospital, study: PhantomStudy) -> None:
+    scan = delivered.node.store.scans.by_study(study.study_instance_uid)
+    delivered.pacs.post("/modalities/node/store", {"Resources": delivered.pacs.instances("SEG"), "Synchronous": True})
+    after = delivered.node.store.scans.by_study(study.study_instance_uid)
+    assert scan is not None
+    assert after is not None
+    assert (after.status, after.run, after.late) == (scan.status, scan.run, False)
+
+
+def test_the_same_study_again_gives_no_second_result(delivered: Hospital, study: PhantomStudy, tmp_path: Path) -> None:
+    written = write_study(tmp_path, study)
+    paths = [path for series in written for path in series.paths]
+    assert len(send(delivered.node.address, paths)) == len(paths)
+    scan = delivered.node.wait_for_end(study.study_instance_uid)
+    assert (scan.status, scan.run) == (ScanState.DELIVERED, 1)
+    held = delivered.results(study.study_instance_uid)
+    assert [len(held["SEG"]), len(held["SR"])] == [1, 1]
+
+
+def test_no_patient_name_or_id_is_in_the_log(delivered: Hospital, study: PhantomStudy) -> None:
+    log = delivered.node.log()
+    assert "run done" in log
+    for secret in (str(study.patient.name), study.patient.patient_id):
+        assert secret not in log

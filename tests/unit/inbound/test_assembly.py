@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dicom_node.inbound.assembly import AssemblyPolicy, Mode, Outcome, SeriesFacts, StudyFacts, decide
+from dicom_node.inbound.stack_completeness import completeness_of
+from pipeline.volume import SeriesRole
+
+START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+POLICY = AssemblyPolicy()
+_TIMING = {
+    "T1": {"series_description": "T1", "repetition_time_ms": 550.0, "echo_time_ms": 9.0},
+    "T1CE": {"series_description": "T1 +C", "repetition_time_ms": 550.0, "echo_time_ms": 9.0},
+    "T2": {"series_description": "T2", "repetition_time_ms": 5000.0, "echo_time_ms": 100.0},
+    "FLAIR": {
+        "series_description": "FLAIR",
+        "repetition_time_ms": 9000.0,
+        "echo_time_ms": 110.0,
+        "inversion_time_ms": 2500.0,
+    },
+}
+ROLES = ("T1", "T1CE", "T2", "FLAIR")
+
+
+def at(seconds):
+    return START + timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def study(series):
+    """A study of the given roles; last: seconds at which each series' last object came; others: keyword facts."""
+
+    def make(roles=ROLES, last=60.0, without=None, first=0.0, **facts):
+        lasts = last if isinstance(last, dict) else dict.fromkeys(roles, last)
+        return StudyFacts(
+            series=tuple(
+                SeriesFacts(
+                    headers=series(
+                        f"1.{n}", slices=48, step_mm=2.5, without=(without or {}).get(role, ()), **_TIMING[role]
+                    ),
+                    last_received_at=at(lasts[role]),
+                )
+                for n, role in enumerate(roles)
+            ),
+            first_received_at=at(first),
+            last_received_at=at(max(lasts.values(), default=first)),
+            **facts,
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("now", "outcome", "mode"),
+    [(79.9, Outcome.WAIT, None), (80.0, Outcome.READY, Mode.FULL), (7000.0, Outcome.READY, Mode.FULL)],
+)
+def test_four_whole_series_are_ready_when_each_is_quiet(study, now, outcome, mode):
+    decision = decide(study(), POLICY, at(now))
+    assert (decision.outcome, decision.mode) == (outcome, mode)
+
+
+def test_one_series_still_arriving_is_named_with_its_age(study):
+    facts = study(last={"T1": 0, "T1CE": 10, "T2": 20, "FLAIR": 60})
+    decision = decide(facts, POLICY, at(65))
+    assert decision.waiting_for == ("FLAIR: last object 5 s ago, settled after 20 s",)
+    assert decision.decide_again_at == at(80)
+    assert decide(facts, POLICY, at(80)).outcome is Outcome.READY
+
+
+def test_a_missing_slice_is_named_with_its_place(study):
+    decision = decide(study(without={"FLAIR": (6,)}), POLICY, at(100))
+    assert decision.outcome is Outcome.WAIT
+    assert decision.waiting_for == ("FLAIR: 47 of 48 slices, gap at 12.5 mm",)
+
+
+def test_a_missing_role_waits_for_the_study_to_be_quiet(study):
+    facts = study(roles=("T1", "T1CE", "T2"))
+    early = decide(facts, POLICY, at(359))
+    assert (early.outcome, early.waiting_for) == (Outcome.WAIT, ("FLAIR: no series yet",))
+    assert early.decide_again_at == at(360)
+    late = decide(facts, POLICY, at(360))
+    assert (late.outcome, late.mode, late.reasons) == (Outcome.READY, Mode.REDUCED, ("FLAIR: no series yet",))
+
+
+def test_a_gap_that_is_never_filled_ends_in_a_reduced_run(study):
+    late = decide(study(without={"FLAIR": (6,)}), POLICY, at(360))
+    assert (late.outcome, late.mode) == (Outcome.READY, Mode.REDUCED)
+
+
+def test_a_study_that_never_ends_goes_on_incomplete_at_the_cap(study):
+    facts = study(roles=("T1",), last=5390.0)
+    assert decide(facts, POLICY, at(5399)).outcome is Outcome.WAIT
+    capped = decide(facts, POLICY, at(5400))
+    assert (capped.outcome, capped.mode) == (Outcome.READY, Mode.INCOMPLETE)
+
+
+def test_nothing_readable_is_ineligible_with_a_reason_for_each_series(series):
+    facts = StudyFacts(
+        series=(SeriesFacts(headers=series(series_description="localizer"), last_received_at=at(0)),),
+        first_received_at=at(0),
+        last_received_at=at(0),
+    )
+    assert decide(facts, POLICY, at(299)).outcome is Outcome.WAIT
+    decision = decide(facts, POLICY, at(300))
+    assert decision.outcome is Outcome.INELIGIBLE
+    assert decision.reasons == ("'localizer' LOCALIZER: a localizer",)
+
+
+def test_an_empty_study_is_ineligible_in_the_end():
+    facts = StudyFacts(series=(), first_received_at=at(0), last_received_at=at(0))
+    assert decide(facts, POLICY, at(10)).outcome is Outcome.WAIT
+    assert decide(facts, POLICY, at(300)).reasons == ("no image has been received",)
+
+
+def test_process_now_goes_on_with_what_is_there(study):
+    decision = decide(study(roles=("T1CE",), process_now=True), POLICY, at(61))
+    assert (decision.outcome, decision.mode) == (Outcome.READY, Mode.REDUCED)
+
+
+def test_an_override_can_complete_a_study(study):
+    facts = study(overrides={"1.3": SeriesRole.FLAIR})
+    assert (
+        decide(facts, POLICY, at(100)).roles.choices[SeriesRole.FLAIR].chosen.reasons[0] == "a person set it as FLAIR"
+    )
+
+
+def test_a_better_candidate_on_its_way_is_waited_for(study, series):
+    facts = study()
+    better = SeriesFacts(
+        headers=series("1.9", slices=20, step_mm=1.0, acquisition_type="3D", **_TIMING["T1"]), last_received_at=at(95)
+    )
+    joined = StudyFacts(
+        series=(*facts.series, better), first_received_at=facts.first_received_at, last_received_at=at(95)
+    )
+    assert decide(joined, POLICY, at(100)).waiting_for == ("T1: last object 5 s ago, settled after 20 s",)
+
+
+def test_a_clock_that_jumps_back_only_waits(study):
+    decision = decide(study(), POLICY, at(-3600))
+    assert decision.outcome is Outcome.WAIT
+    assert decision.decide_again_at is not None
+
+
+@pytest.mark.parametrize(
+    ("without", "text", "complete"),
+    [
+        ((), "48 of 48 slices", True),
+        ((6,), "47 of 48 slices, gap at 12.5 mm", False),
+        ((6, 7, 30), "45 of 48 slices, gap at 12.5 mm", False),
+        ((0,), "47 of 48 slices", False),
+        ((47,), "47 of 47 slices", True),
+        (tuple(range(3, 48)), "3 of 4 slices", False),
+        (tuple(range(1, 48, 2)), "24 of 47 slices", False),
+    ],
+)
+def test_completeness(series, without, text, complete):
+    found = completeness_of(series(slices=48, step_mm=2.5, without=without))
+    assert (str(found), found.complete) == (text, complete)

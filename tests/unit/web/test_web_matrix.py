@@ -1,0 +1,166 @@
+"""Every route of the API times every role; and nothing is reachable that this table does not name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from storage.vocabulary import AccountStatus, Role
+
+ANYBODY, SIGNED_IN, ADMIN = "anybody", "signed in", "admin"
+
+API: dict[tuple[str, str], tuple[str, int]] = {
+    # (method, path): who may, and the status they get for the scan and body used here
+    ("POST", "/api/auth/register"): (ANYBODY, 422),
+    ("POST", "/api/auth/login"): (ANYBODY, 422),
+    ("POST", "/api/auth/logout"): (SIGNED_IN, 204),
+    ("GET", "/api/auth/me"): (SIGNED_IN, 200),
+    ("PUT", "/api/auth/me"): (SIGNED_IN, 200),
+    ("GET", "/api/scans"): (SIGNED_IN, 200),
+    ("GET", "/api/scans/{scan_id}"): (SIGNED_IN, 200),
+    ("POST", "/api/scans/{scan_id}/process-now"): (SIGNED_IN, 409),
+    ("POST", "/api/scans/{scan_id}/retry"): (SIGNED_IN, 409),
+    ("PUT", "/api/scans/{scan_id}/roles"): (SIGNED_IN, 422),
+    ("GET", "/api/scans/{scan_id}/images"): (SIGNED_IN, 200),
+    ("GET", "/api/scans/{scan_id}/slice/{index}"): (SIGNED_IN, 200),
+    ("GET", "/api/scans/{scan_id}/segmentation/{index}"): (SIGNED_IN, 200),
+    ("GET", "/api/scans/{scan_id}/download/{key}"): (SIGNED_IN, 200),
+    ("POST", "/api/process-mri"): (SIGNED_IN, 415),
+    ("GET", "/api/users"): (ADMIN, 200),
+    ("POST", "/api/users/{user_id}/approve"): (ADMIN, 200),
+    ("POST", "/api/users/{user_id}/disable"): (ADMIN, 200),
+    ("GET", "/health/live"): (ANYBODY, 200),
+    ("GET", "/health/ready"): (ANYBODY, 200),
+    ("GET", "/metrics"): (ANYBODY, 200),
+}
+
+PAGES: dict[tuple[str, str], str] = {
+    ("GET", "/sign-in"): ANYBODY,
+    ("POST", "/sign-in"): ANYBODY,
+    ("GET", "/register"): ANYBODY,
+    ("POST", "/register"): ANYBODY,
+    ("POST", "/sign-out"): SIGNED_IN,
+    ("GET", "/"): SIGNED_IN,
+    ("GET", "/scans/rows"): SIGNED_IN,
+    ("GET", "/scans/{scan_id}"): SIGNED_IN,
+    ("GET", "/scans/{scan_id}/state"): SIGNED_IN,
+    ("POST", "/scans/{scan_id}/process-now"): SIGNED_IN,
+    ("POST", "/scans/{scan_id}/retry"): SIGNED_IN,
+    ("POST", "/scans/{scan_id}/roles"): SIGNED_IN,
+    ("GET", "/upload"): SIGNED_IN,
+    ("POST", "/upload"): SIGNED_IN,
+    ("GET", "/system"): SIGNED_IN,
+    ("GET", "/users"): ADMIN,
+    ("POST", "/users/{user_id}/approve"): ADMIN,
+    ("POST", "/users/{user_id}/disable"): ADMIN,
+}
+
+
+def routes(client: TestClient) -> set[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
+
+    def walk(entries: Any) -> None:
+        for route in entries:
+            if getattr(route, "methods", None) and hasattr(route, "path"):
+                found.update((method, route.path) for method in route.methods - {"HEAD"})
+            elif hasattr(route, "original_router"):
+                walk(route.original_router.routes)
+            elif hasattr(route, "routes") and route.path != "/static":
+                walk(route.routes)
+
+    walk(client.app.routes)  # type: ignore[attr-defined]
+    return found
+
+
+def test_the_tables_name_every_route(shared_client: TestClient) -> None:
+    assert routes(shared_client) - {("GET", "/api/openapi.json")} == set(API) | set(PAGES)
+
+
+def address(node: Any, path: str) -> str:
+    scan = node.scans.by_study("1.2.3") or node.finished()
+    other = node.user(Role.TECHNICIAN, "other", AccountStatus.PENDING)
+    return path.format(scan_id=scan.id, index=0, key="report.json", user_id=other.id)
+
+
+@pytest.mark.parametrize(("method", "path"), API)
+def test_the_api_lets_in_whom_it_should(shared_node: Any, shared_client: TestClient, method: str, path: str) -> None:
+    who, expected = API[method, path]
+    url = address(shared_node, path)
+    body: dict[str, Any] = {} if method == "GET" else {"json": {}}
+    answers = {"nobody": shared_client.request(method, url, **body).status_code}
+    for role in (Role.TECHNICIAN, Role.DOCTOR, Role.ADMIN):
+        answers[role.value] = shared_client.request(
+            method, url, headers=shared_node.bearer(shared_client, role), **body
+        ).status_code
+    wanted = {
+        "nobody": expected if who == ANYBODY else 401,
+        "technician": 403 if who == ADMIN else expected,
+        "doctor": 403 if who == ADMIN else expected,
+        "admin": expected,
+    }
+    assert answers == wanted
+
+
+@pytest.mark.parametrize(("method", "path"), API)
+def test_an_absent_scan_is_not_found_and_a_stranger_is_not_told(
+    shared_node: Any, shared_client: TestClient, method: str, path: str
+) -> None:
+    if "{scan_id}" not in path:
+        return
+    url = path.format(scan_id="0" * 36, index=0, key="report.json")
+    body: dict[str, Any] = {"json": {"roles": {"1.2": "T1"}}} if method == "PUT" else {}
+    assert shared_client.request(method, url, **body).status_code == 401
+    answer = shared_client.request(method, url, headers=shared_node.bearer(shared_client), **body)
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (404, "scan-not-found")
+
+
+@pytest.mark.parametrize(("method", "path"), PAGES)
+def test_pages_send_strangers_to_the_sign_in(
+    shared_node: Any, shared_client: TestClient, method: str, path: str
+) -> None:
+    answer = shared_client.request(method, address(shared_node, path), follow_redirects=False)
+    if PAGES[method, path] != ANYBODY:
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/sign-in")
+    else:
+        assert answer.status_code == (200 if method == "GET" else 403)
+
+
+@pytest.mark.parametrize(("method", "path"), PAGES)
+def test_pages_for_administrators_stay_shut(shared_node: Any, browser: Any, method: str, path: str) -> None:
+    client = browser(shared_node, Role.DOCTOR)
+    if PAGES[method, path] == ADMIN:
+        assert client.request(method, address(shared_node, path)).status_code == 403
+
+
+@pytest.mark.parametrize(("method", "path"), [entry for entry in PAGES if entry[0] == "POST"])
+@pytest.mark.parametrize("csrf", ["", "wrong", "é"])
+def test_no_form_works_without_its_csrf_value(
+    shared_node: Any, browser: Any, method: str, path: str, csrf: str
+) -> None:
+    client = browser(shared_node, Role.ADMIN)
+    url = address(shared_node, path)
+    if path == "/upload":
+        answer = client.post(url, data={"csrf": csrf}, files={"files": ("t1.nii", b"x")})
+    else:
+        answer = client.post(url, data={"csrf": csrf})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(("method", "path"), [entry for entry in API if entry[0] != "GET"])
+def test_a_cookie_alone_changes_nothing_through_the_api(shared_node: Any, browser: Any, method: str, path: str) -> None:
+    if API[method, path][0] == ANYBODY:
+        return
+    client = browser(shared_node, Role.ADMIN)
+    answer = client.request(method, address(shared_node, path), json={})
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (403, "csrf")
+
+
+def test_a_cookie_with_its_header_may_change(shared_node: Any, browser: Any) -> None:
+    client = browser(shared_node, Role.DOCTOR)
+    context = client.app.state.context
+    csrf = context.tokens.csrf(context.tokens.read(client.cookies["btn_session"]).token_id)
+    answer = client.put("/api/auth/me", json={"title": "Dr."}, headers={"X-CSRF-Token": csrf})
+    assert answer.status_code == 200
