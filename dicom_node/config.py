@@ -1,7 +1,7 @@
 """The node's configuration: one frozen, fully typed value, read once from config.yaml, environment over file.
 
-Environment variables start with `BTN_` and use two underscores between levels (`BTN_NODE__PORT=11113`). Secrets come from
-the environment or from a file only, never from config.yaml.
+Environment variables start with `BTN_` and use two underscores between levels (`BTN_NODE__PORT=11113`). Secrets come
+from the environment or from a file only, never from config.yaml.
 """
 
 from __future__ import annotations
@@ -168,7 +168,8 @@ def load_config(path: Path | None) -> NodeConfig:
     web = values.get("web")
     if isinstance(web, dict) and "secret" in web:
         raise ConfigurationInvalid(
-            f"{path}: web.secret: a secret does not belong in this file; set BTN_WEB__SECRET, or name a file in web.secret_file"
+            f"{path}: web.secret: a secret does not belong in this file; set BTN_WEB__SECRET, or name a file in "
+            "web.secret_file"
         )
     try:
         return NodeConfig(**values)

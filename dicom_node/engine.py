@@ -1,9 +1,9 @@
 """The durable job engine (dbos) behind one small door: a workflow per analysis run, a step per stage.
 
-A crash resumes at the step that was cut off; a step may therefore run twice, and every handler must be idempotent. Only
-run ids pass through the engine's database, as JSON. Traps this module answers (found by trial, dbos 3.4): the executor id
-must be unique per live process, the application version must not follow the source's hash, the default serializer is
-pickle, and `register_queue` works only after launch.
+A crash resumes at the step that was cut off; a step may therefore run twice, and every handler must be idempotent.
+Only run ids pass through the engine's database, as JSON. Traps this module answers (found by trial, dbos 3.4): the
+executor id must be unique per live process, the application version must not follow the source's hash, the default
+serializer is pickle, and `register_queue` works only after launch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Step:
 class Engine:
     """Runs `steps` in order for every submitted run id, durably, one run at a time in this process.
 
-    `on_failure(run_id, error)` is called when a step raised an error that retrying does not mend; a `Transient` error is
+    `on_failure(run_id, error)` is called when a step raised an error that retrying does not mend; one that may pass is
     tried `attempts` times with doubled waits first.
     """
 
@@ -126,8 +126,8 @@ def _workflow_id(run_id: str, attempt: str) -> str:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Worth another try: our Transient errors, and a database that is locked or restarting."""
-    return isinstance(error, (Transient, DBAPIError))
+    """Worth another try: what says so of itself, a file that cannot be read just now, a database that restarts."""
+    return isinstance(error, (Transient, OSError, DBAPIError)) or bool(getattr(error, "transient", False))
 
 
 def _cause(error: Exception) -> Exception:

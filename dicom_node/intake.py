@@ -30,14 +30,14 @@ from storage.vocabulary import RequestKind, RunState, Source
 
 log = structlog.get_logger("intake")
 
-#: A scan that says it is being analysed but whose run never reached the engine (a crash in between) is handed over again
-#: after this long.
+#: A scan that says it is being analysed but whose run never reached the engine (a crash in between) is handed over
+#: again after this long.
 _RESUBMIT_AFTER = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs:
-    """The engine's side. submit: take a run, once, however often it is told. gave_up: why the engine will not run it."""
+    """The engine's side. submit: take a run, once, however often told. gave_up: why the engine will not run it."""
 
     submit: Callable[[RunRow], None]
     gave_up: Callable[[RunRow], str | None]
@@ -69,7 +69,7 @@ class Intake:
         self._model_digest = model_digest
         self._clock = clock
         self._look_again_at: dict[str, datetime] = {}
-        # A new object can make a study ready no sooner than `series_quiet_s` later, so looking this often misses nothing.
+        # A new object can make a study ready no sooner than `series_quiet_s` later: looking this often misses nothing.
         self._look_every = timedelta(seconds=min(5.0, policy.series_quiet_s / 2))
 
     def tick(self) -> None:
@@ -175,7 +175,7 @@ class Intake:
 
 
 def error_fields(error: Exception) -> tuple[str, str]:
-    """(code, text) of an error for the scan's row; an unexpected one is named by its class, its text stays in the log."""
+    """(code, text) of an error for the scan's row; an unexpected one by its class, its text stays in the log."""
     code = getattr(error, "code", None)
     if isinstance(error, Permanent) or code is not None:
         return str(code), str(error)

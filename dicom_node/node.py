@@ -1,7 +1,7 @@
 """The composition root: the one place where parts are built from the configuration and given to one another.
 
-Nothing is built at import, and neither this module nor what it imports loads a framework: a worker's models come in through
-`load_models`, which imports them when it is called.
+Nothing is built at import, and neither this module nor what it imports loads a framework: a worker's models come in
+through `load_models`, which imports them when it is called.
 """
 
 from __future__ import annotations

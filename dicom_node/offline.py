@@ -68,8 +68,8 @@ def analyse_folder(
 def _read(source: Path) -> tuple[StudyReading | None, dict[SeriesRole, Volume], dict[str, Any]]:
     if not source.is_dir():
         raise InputUnusable(f"{source}: not a folder; name a folder of DICOM files or of NIfTI files")
-    case = find_case_files(source)
-    if case.images:
+    if any(path.name.endswith((".nii", ".nii.gz")) for path in source.iterdir()):
+        case = find_case_files(source)
         roles: dict[str, Any] = {
             "roles": {str(role): {"basis": f"file name {path.name}"} for role, path in case.images.items()},
             "missing": [str(role) for role in SeriesRole if role not in case.images],

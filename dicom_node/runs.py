@@ -133,8 +133,6 @@ class RunSteps:
 
     def _uploaded_volumes(self, scan_id: str) -> dict[SeriesRole, Volume]:
         case = find_case_files(self._files.upload_folder(scan_id))
-        if not case.images:
-            raise StudyIneligible("no uploaded file's name says which of T1, T1CE, T2 or FLAIR it is")
         return {role: load_nifti_volume(path) for role, path in case.images.items()}
 
     def _show(self, scan_id: str, stage: Stage, share: float) -> None:

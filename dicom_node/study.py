@@ -48,7 +48,7 @@ class StudyReading:
         return {role: converted.volume for role, converted in self.series.items()}
 
     def explanation(self) -> dict[str, Any]:
-        """JSON-ready: which series has which role and why, which were rejected, excluded or refused, which are missing."""
+        """JSON-ready: which series has which role and why; which were rejected, excluded, refused; which is missing."""
         told = self.assignment.to_json()
         told["refused"] = [
             {"series_instance_uid": r.series_instance_uid, "code": str(r.code), "reason": r.reason}

@@ -1,7 +1,7 @@
 """`serve`: receiver, worker and web as three child processes under one parent.
 
-A model that runs out of memory takes the worker down and nothing else; the parent starts it again. Children are told by the
-kernel when the parent dies, so a killed parent leaves no second worker behind with the same executor id.
+A model that runs out of memory takes the worker down and nothing else; the parent starts it again. Children die with
+the parent (the kernel sees to it), so a killed parent leaves no second worker behind with the same executor id.
 """
 
 from __future__ import annotations

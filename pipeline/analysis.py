@@ -82,7 +82,7 @@ class _Analysis:
         measurements, lesions = (measured, ()) if isinstance(measured, Skipped) else measured
         self._flags += _disagreements(detection, tumour_type, segmentation)
         return Report(
-            roles=tuple(study.volumes),
+            roles=tuple(role for role in SeriesRole if role in study.volumes),
             reference_role=study.reference_role,
             reference_grid=study.reference.grid,
             detection=detection,

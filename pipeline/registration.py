@@ -26,6 +26,7 @@ MINIMUM_OVERLAP = 0.5
 _LARGEST_ROTATION_DEG = 60.0
 #: Two contrasts of one head reach about 1 nat, a head and noise 0.005.
 _LEAST_SIMILARITY = 0.05
+_SMOOTHING_MM = 2.0
 #: Two starts nearer than the first step of the optimiser walk the same way.
 _SAME_START_MM = 2.0
 
@@ -81,8 +82,10 @@ def register_rigid(fixed: Volume, moving: Volume) -> Registration:
     refined = _optimise(*images[_FINE], _FINE, best, centre)
     if refined is None:
         raise RegistrationFailed("the optimiser lost the overlap of the two series")
-    transform, after = refined
+    transform = refined[0]
+    # Both by all voxels: the optimiser's own value is of its samples, and not comparable.
     before = _similarity(*images[_FINE], _FINE, RigidTransform.identity())
+    after = _similarity(*images[_FINE], _FINE, transform) or 0.0
     overlap = head_overlap(fixed, moving, transform)
     if transform.rotation_deg > _LARGEST_ROTATION_DEG:
         raise RegistrationFailed(f"the best fit turns the head by {transform.rotation_deg:.0f} degrees")
@@ -127,9 +130,9 @@ def _prepare(volume: Volume, level: _Level, grid: Grid | None) -> sitk.Image:
     small = coarse(volume, level.spacing_mm)
     ceiling = np.float32(np.percentile(small.voxels, 99.8))
     voxels = np.minimum(small.voxels, ceiling)
-    if grid is None:
-        return to_sitk(voxels, small.grid)
-    return to_sitk(resample_array(voxels, small.grid, grid), grid)
+    image = to_sitk(voxels, small.grid) if grid is None else to_sitk(resample_array(voxels, small.grid, grid), grid)
+    # Noise and slices sampled far apart give the metric local optima, some 4 mm off; smoothed, they are gone.
+    return sitk.SmoothingRecursiveGaussian(image, _SMOOTHING_MM) if min(image.GetSize()) >= 4 else image
 
 
 def _method(level: _Level, start: RigidTransform, centre: NDArray[np.float64]) -> sitk.ImageRegistrationMethod:

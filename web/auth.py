@@ -7,12 +7,12 @@ from fastapi import Request
 from storage.errors import Conflict
 from storage.users import UserRow
 from storage.vocabulary import AccountStatus, Role
+from web.account_schemas import Credentials, ProfileChange, UserOut
+from web.account_schemas import Registration as RegistrationForm
 from web.context import WebContext
 from web.dependencies import Session, client_address
 from web.passwords import PasswordRefused
 from web.problems import Problem
-from web.schemas import Credentials, ProfileChange, UserOut
-from web.schemas import Registration as RegistrationForm
 from web.settings import Registration
 from web.trail import record
 

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from web import auth
+from web.account_schemas import Credentials, ProfileChange, Registration, TokenAnswer, UserOut
 from web.dependencies import Context, SignedIn
 from web.problems import Problem, documented
-from web.schemas import Credentials, ProfileChange, Registration, TokenAnswer, UserOut
 from web.trail import record
 
 router = APIRouter(prefix="/api/auth", tags=["accounts"])

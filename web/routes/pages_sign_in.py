@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from web import auth
+from web.account_schemas import Credentials, Registration
 from web.context import WebContext
 from web.dependencies import Context, Session, optional_session, session_cookie_name
 from web.pages import (
@@ -24,7 +25,6 @@ from web.pages import (
     set_session_cookie,
 )
 from web.problems import Problem
-from web.schemas import Credentials, Registration
 from web.settings import Registration as Policy
 from web.trail import record
 

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Path, Query, Request
 
 from storage.errors import NotFound
 from web import accounts
+from web.account_schemas import Approval, UserList, UserOut
 from web.auth import user_out
 from web.dependencies import AdminOnly, Context
 from web.problems import Problem, documented
-from web.schemas import Approval, UserList, UserOut
 
 router = APIRouter(prefix="/api/users", tags=["administration"])
 

@@ -22,6 +22,11 @@ def card_text(
     architecture, side = entry["architecture"], entry["input_size"]
     tables = "\n\n".join(f"{split}:\n\n```\n{slice_table(one)}\n```" for split, one in figures.items())
     unseen = "" if "test" in figures else "\nThe test slices have not been read for this interim version.\n"
+    works_at = int(architecture["works_at"])
+    reduced = "" if works_at == side else (
+        f"\nThe first layer averages the slice down to {works_at} x {works_at}, the size at which training ended:\n"
+        "small lesions are lost."
+    )
     return f"""# {entry["name"]} {entry["version"]}
 
 **{RESEARCH_NOTICE}**
@@ -34,7 +39,7 @@ Date: {entry["date"]}. File: `{entry["file"]}`.
 {architecture["network"]} at {architecture["width"]:g} of its published width, {architecture["parameters"]:,}
 parameters, from random weights (no pretraining). Input: one grey slice of {side} x {side} in 0..1, cropped to the
 head, in the radiological orientation (`pipeline/slices.py`). Output: {len(entry["classes"])} probabilities, in the
-order {", ".join(entry["classes"])}. Weights are stored as float16 and computed in float32; this moved a
+order {", ".join(entry["classes"])}.{reduced} Weights are stored as float16 and computed in float32; this moved a
 probability by at most {rounding:.4f} on 32 validation slices. Calibrated on the validation slices with temperature
 {entry["temperature"]:g}.
 

@@ -38,11 +38,12 @@ def _bottleneck(x: Any, filters: int, stride: int, name: str, *, project: bool) 
     return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([shortcut, y]))
 
 
-def resnet50(size: int | None = 224, channels: int = 1, width: float = 0.5) -> keras.Model:
+def resnet50(size: int | None = 224, channels: int = 1, width: float = 0.5, reduce: int = 1) -> keras.Model:
     """ResNet50 (bottleneck 3-4-6-3, stride in the 3 x 3) without its head.
 
     size: side of the square input in pixels, None for any. channels: 1 or 3, values 0..1. width: factor on every
-    number of filters; 1.0 is the published network. Outputs: features of stage 3 (1/8), stage 4 (1/16), stage 5 (1/32).
+    number of filters; 1.0 is the published network. reduce: the picture is first averaged over squares of this side.
+    Outputs: features of stage 3 (1/8), stage 4 (1/16) and stage 5 (1/32) of the reduced picture.
     """
     import keras
     from keras import layers
@@ -50,6 +51,8 @@ def resnet50(size: int | None = 224, channels: int = 1, width: float = 0.5) -> k
     image = keras.Input((size, size, channels), name="image")
     # 0..1 to about zero mean and unit spread; a Rescaling layer, so that it travels inside the file.
     x = layers.Rescaling(4.0, offset=-1.0, name="rescale")(image)
+    if reduce > 1:
+        x = layers.AveragePooling2D(reduce, name="reduce")(x)
     x = _convolution(x, round(64 * width), 7, 2, "conv1", activate=True)
     x = layers.MaxPooling2D(3, 2, padding="same", name="pool1")(x)
     stages: list[Any] = []
@@ -88,9 +91,10 @@ def training_network(type_classes: Sequence[str], channels: int = 1, width: floa
     )
 
 
-def classifier(trained: keras.Model, head: str, classes: int, size: int = 224) -> keras.Model:
+def classifier(trained: keras.Model, head: str, classes: int, size: int = 224, trained_size: int = 224) -> keras.Model:
     """The network that ships: backbone and one head of `trained`, softmax over `classes`, input (n, size, size, c).
 
+    Where training ended at a whole fraction of `size` (`trained_size`), the network reduces its input to that.
     A one-logit head becomes two columns, softmax((0, z)): the same probability as sigmoid(z).
     """
     import keras
@@ -99,9 +103,10 @@ def classifier(trained: keras.Model, head: str, classes: int, size: int = 224) -
 
     channels = int(trained.input.shape[-1])
     width = trained.get_layer("conv1_conv").filters / 64
-    backbone = resnet50(size, channels, width)
+    backbone = resnet50(size, channels, width, reduce=size // trained_size)
     for layer in backbone.layers:
-        layer.set_weights(trained.get_layer(layer.name).get_weights())
+        if layer.weights:
+            layer.set_weights(trained.get_layer(layer.name).get_weights())
     pooled = layers.GlobalAveragePooling2D(name="pooled")(backbone.outputs[-1])
     dense = layers.Dense(classes, activation="softmax", name="probabilities")
     model = keras.Model(backbone.input, dense(pooled), name=f"resnet50_{head}")

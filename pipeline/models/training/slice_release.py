@@ -125,7 +125,7 @@ def release(data: Path, run: Path, folder: Path, version: str, *, with_test: boo
     sets = {split: cached_slices(data, split, run / "cache") for split in splits}
     (folder / "cards").mkdir(parents=True, exist_ok=True)
     for model in MODELS:
-        exact = classifier(network, model.head, len(model.classes))
+        exact = classifier(network, model.head, len(model.classes), trained_size=int(epoch["size"]))
         path = folder / model.file
         path.parent.mkdir(parents=True, exist_ok=True)
         exact.save(path)
@@ -134,8 +134,10 @@ def release(data: Path, run: Path, folder: Path, version: str, *, with_test: boo
             "name": model.name, "task": model.task, "file": model.file, "version": version, "format": model.format,
             "input_size": 224, "classes": list(model.classes), "roles": ["T1CE", "FLAIR", "T2", "T1"],
             "threshold": 0.5, "temperature": 1.0,
-            "architecture": {"network": "ResNet50 (3-4-6-3)", "width": 0.5, "channels": 1,
-                             "parameters": int(exact.count_params()), "stored": "float16", "computed": "float32"},
+            "architecture": {
+                "network": "ResNet50 (3-4-6-3)", "width": 0.5, "channels": 1, "works_at": int(epoch["size"]),
+                "parameters": int(exact.count_params()), "stored": "float16", "computed": "float32",
+            },
             "data": DATA_NOTE, "licence": "research use only; see the card", "date": "2026-11-23",
             "card": f"cards/{model.name}.md",
         }

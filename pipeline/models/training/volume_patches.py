@@ -126,6 +126,10 @@ def augment_intensity(image: Tensor, random: np.random.Generator) -> Tensor:
     Per channel: contrast, brightness, gamma, blur and coarse slices; for all: noise and remains of skull.
     """
     outside = (image == 0).all(dim=0)
+    present = image.flatten(1).any(dim=1)
+    if int(present.sum()) >= 3 and random.random() < 0.5:
+        # What is dark in every contrast is no brain: lossy compression and loose masks leave a rim of it.
+        outside = outside | (image[present] < -1.5).all(dim=0)
     channels = []
     for channel in image:
         if not channel.any():

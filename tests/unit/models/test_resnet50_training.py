@@ -12,6 +12,7 @@ import pytest
 from pipeline.models.training import slice_training
 from pipeline.models.training.slice_augment import brightness_curves, random_affine
 from pipeline.models.training.slice_data import UNSPECIFIED, SliceSet, balanced_weights, cached_slices
+from pipeline.models.training.slice_network import classifier, training_network
 from pipeline.models.training.slice_training import Plan, SliceTrainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -99,6 +100,25 @@ def test_a_run_that_was_stopped_ends_where_one_in_a_piece_does(tmp_path: Path, m
         assert [row["epoch"] for row in csv.DictReader(text)] == ["1", "2"]
     assert (tmp_path / "parts" / "curves.png").stat().st_size > 1000
     assert (tmp_path / "parts" / "best.npz").exists()
+
+
+def test_what_ships_answers_as_the_trained_network_on_the_reduced_picture() -> None:
+    import keras
+
+    trained = training_network(("a", "b", "c"), width=1 / 16)
+    for layer in trained.layers:  # zero gains would hide the blocks
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([np.full_like(one, 0.5) for one in layer.get_weights()])
+    picture = np.kron(np.random.default_rng(0).random((1, 32, 32)), np.ones((2, 2))).astype(np.float32)[..., None]
+    logits = trained(picture[:, ::2, ::2], training=False)
+    detector = classifier(trained, "detection", 2, size=64, trained_size=32)
+    np.testing.assert_allclose(
+        np.asarray(detector(picture))[0, 1], 1 / (1 + np.exp(-np.asarray(logits["detection"])[0, 0])), atol=1e-5
+    )
+    kinds = np.exp(np.asarray(logits["type"]))
+    kinds /= kinds.sum()
+    shipped = classifier(trained, "type", 3, size=64, trained_size=32)
+    np.testing.assert_allclose(np.asarray(shipped(picture)), kinds, atol=1e-5)
 
 
 def test_real_slices_are_read_with_their_labels_and_kept(shared_data: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pipeline.models.protocols import Models
 from pipeline.registration import Registration
 from pipeline.report import Finding, ModelIdentity, Region, Segmentation, SkipCode, Skipped, Stage
 from pipeline.volume import REFERENCE_ORDER, SeriesRole, Volume
-from tests.synthetic_head import GRIDS, head, tumour_truth
+from tests.synthetic_head import GRIDS, brain_truth, head, tumour_truth
 
 ROLES = tuple(SeriesRole)
 HEADS = {role: head(role) for role in ROLES}
@@ -71,13 +71,14 @@ def _models(tumour=0.9, segmenter=None, **changes):
 
 @pytest.fixture
 def aligned(monkeypatch):
-    """Registration has its own tests; here the heads lie still, and it answers at once."""
+    """Registration and the brain mask have their own tests; here the heads lie still, and both answer at once."""
 
     def still(fixed, moving):
         identity = RigidTransform.identity()
         return Registration(transform=identity, similarity_before=1.0, similarity_after=1.0, overlap=1.0)
 
     monkeypatch.setattr("pipeline.preparation.register_rigid", still)
+    monkeypatch.setattr("pipeline.preparation.brain_mask", lambda volume: brain_truth(volume.grid))
 
 
 @pytest.mark.usefixtures("aligned")
@@ -175,9 +176,7 @@ class TestWithAllRoles:
         reasons = {"detection": "hash differs", "type": "file missing", "segmentation": "wrong shape"}
         report = analyse(HEADS, Models(detector=None, type_classifier=None, segmenter=None, unavailable=reasons))
         assert [part.code for part in report.skipped] == [SkipCode.MODEL_UNAVAILABLE] * 4
-        assert report.detection == Skipped(
-            stage=Stage.DETECT, code=SkipCode.MODEL_UNAVAILABLE, reason="hash differs"
-        )
+        assert report.detection == Skipped(stage=Stage.DETECT, code=SkipCode.MODEL_UNAVAILABLE, reason="hash differs")
         assert "wrong shape" in report.measurements.reason
 
     def test_an_answer_that_is_no_probability_is_refused(self):

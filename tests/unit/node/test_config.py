@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dicom_node.config import ConfigurationInvalid, load_config
+from dicom_node.node import web_secret
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BTN_NODE__PORT", "11200")
+    config = load_config(written(tmp_path, "node: {port: 11150, ae_title: OTHER}"))
+    assert (config.node.port, config.node.ae_title) == (11200, "OTHER")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("nod: {port: 1}", "nod"),
+        ("node: {prot: 1}", "node.prot"),
+        ("node: {port: 70000}", "node.port"),
+        ("node: {port: abc}", "node.port"),
+        ("node: {ae_title: SEVENTEENLETTERS_}", "node.ae_title"),
+        ("destinations: [{name: a, ae_title: B, host: h, port: 0}]", "destinations.0.port"),
+        ("web: {registration: everybody}", "web.registration"),
+        ("web: {secret: 0123456789}", "web.secret"),
+        ("[1, 2]", "top level"),
+        ("node: [", "line 1"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_by_its_path(text: str, named: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationInvalid, match=named.replace(".", r"\.")):
+        load_config(written(tmp_path, text))
+
+
+def test_two_destinations_of_one_name_are_refused(tmp_path: Path) -> None:
+    one = "{name: pacs, ae_title: P, host: h, port: 104}"
+    with pytest.raises(ConfigurationInvalid, match="one name"):
+        load_config(written(tmp_path, f"destinations: [{one}, {one}]"))
+
+
+def test_an_absent_file_is_said_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationInvalid, match="--config"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_a_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, f"storage: {{root: {tmp_path / 'root'}}}"))
+    first = web_secret(config)
+    path = tmp_path / "root" / "web-secret"
+    assert len(first) >= 32
+    assert web_secret(config) == first
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_short_secret_is_refused(tmp_path: Path) -> None:
+    short = tmp_path / "secret"
+    short.write_text("too short\n")
+    with pytest.raises(ConfigurationInvalid, match="32 bytes"):
+        web_secret(load_config(written(tmp_path, f"web: {{secret_file: {short}}}")))
