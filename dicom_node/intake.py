@@ -77,7 +77,10 @@ class Intake:
         for request in self._requests.pending():
             self._handle(request)
         for scan in self._studies.open_scans():
-            if scan.source is not Source.UPLOAD_NIFTI:
+            if scan.source is Source.UPLOAD_NIFTI:
+                # Its row is made when all its files are on disk.
+                self._move(scan.id, ScanEvent.COMPLETE, "the upload is complete")
+            else:
                 self._consider(scan)
         for scan in self._scans.in_states(ScanState.READY):
             self._start(scan)
@@ -150,8 +153,6 @@ class Intake:
         match request.kind:
             case RequestKind.PROCESS_NOW if scan.status in OPEN_STATES and scan.source is not Source.UPLOAD_NIFTI:
                 self._consider(scan, process_now=True)
-            case RequestKind.PROCESS_NOW if scan.status in OPEN_STATES:
-                self._move(scan.id, ScanEvent.COMPLETE, "the upload is complete")
             case RequestKind.RETRY if scan.status in END_STATES:
                 self._move(scan.id, ScanEvent.RETRY, "a person asked for another run")
             case RequestKind.ROLE_OVERRIDE:

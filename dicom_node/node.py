@@ -160,7 +160,7 @@ def build_web(config: NodeConfig, store: Store, clock: Clock = utc_now) -> Calla
         database=store.database,
         files=store.files,
         health=NodeHealth(config, store, clock).report,
-        ingest=UploadDoor(Ingest(store.files, store.studies, store.audit)),
+        ingest=UploadDoor(Ingest(store.files, store.studies, store.audit), store.scans),
         clock=clock,
     )
 

@@ -51,7 +51,10 @@ def axial_diameters(mask: LabelArray, grid: Grid) -> tuple[DiameterLine, Diamete
     part, part_grid = (mask[box] > 0).astype(np.uint8), crop_grid(grid, box)
     axis = _plane_axis(part_grid)
     if axis is None:
-        finest = min(grid.spacing_mm)
+        # Half voxels: the resampled edge is rounded once more, and by less.
+        finest = 0.5 * min(grid.spacing_mm)
+        # A rim of zeros, or the outermost voxels would be sampled as reaching half a voxel further.
+        part, part_grid = np.pad(part, 1), crop_grid(part_grid, tuple(slice(-1, n + 1) for n in part.shape))
         level = box_grid(*field_of_view_mm(part_grid), finest)
         part = (resample_array(part.astype(np.float32), part_grid, level) > 0.5).astype(np.uint8)
         part_grid, axis = level, 2

@@ -71,7 +71,7 @@ def parts(tmp_path: Path) -> Iterator[dict[str, Any]]:
         database=database,
         files=files,
         health=lambda: HEALTH,
-        ingest=UploadDoor(Ingest(files, StudyRepository(database))),
+        ingest=UploadDoor(Ingest(files, StudyRepository(database)), ScanRepository(database)),
         hasher=hasher,
     )
     yield {"app": app, "database": database, "files": files, "user": user}
@@ -96,6 +96,7 @@ def test_a_zip_of_dicom_is_taken_as_by_cstore(parts: dict[str, Any], tmp_path: P
         assert len(first.json()["refused"]) == 1
         (scan,) = first.json()["scans"]
         assert [one["id"] for one in again.json()["scans"]] == [scan["id"]]
+        assert (scan["userId"], scan["source"]) == (parts["user"].id, "upload-dicom")
         (series,) = client.get(f"/api/scans/{scan['id']}").json()["series"]
         assert series["instanceCount"] == len(paths)
     assert list((parts["files"].root / "spool").iterdir()) == []

@@ -85,7 +85,7 @@ def sign_in_page(
     next: Annotated[str, Query(max_length=1000)] = "/",
 ) -> Response:
     """Show the sign-in form, or go on where somebody is signed in."""
-    if session is not None:
+    if session is not None and session.by_cookie:
         return see_other(local_path(next))
     return _visit_form(request, context, "sign_in.html", error="", message="", username="", next=local_path(next))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 from pipeline.evaluation.slice_table import slice_table
@@ -15,10 +16,12 @@ _TASKS = {
 
 
 def card_text(
-    entry: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]], epoch: Mapping[str, Any], rounding: float
+    entry: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]], epoch: Mapping[str, Any], rounding: float,
+    note: str = "",
 ) -> str:
     """Markdown. entry: the manifest's. figures: split to `summarise`'s dict. epoch: its row of the curves, with
-    'epochs', the number of all. rounding: how far float16 storage moves a probability at most."""
+    'epochs', the number of all, and 'stages', how many at which size. rounding: how far float16 storage moves a
+    probability at most. note: anything to add about the training."""
     architecture, side = entry["architecture"], entry["input_size"]
     tables = "\n\n".join(f"{split}:\n\n```\n{slice_table(one)}\n```" for split, one in figures.items())
     unseen = "" if "test" in figures else "\nThe test slices have not been read for this interim version.\n"
@@ -27,6 +30,7 @@ def card_text(
         f"\nThe first layer averages the slice down to {works_at} x {works_at}, the size at which training ended:\n"
         "small lesions are lost."
     )
+    added = f"\n\n{fill(note, 118)}" if note else ""
     return f"""# {entry["name"]} {entry["version"]}
 
 **{RESEARCH_NOTICE}**
@@ -46,9 +50,9 @@ probability by at most {rounding:.4f} on 32 validation slices. Calibrated on the
 ## Training
 
 `python -m pipeline.models.training.slice_training` (one backbone with a detection head, a type head and an auxiliary
-tumour outline), then `slice_release`. Epoch {epoch["epoch"]} of {epoch["epochs"]}, chosen by validation score among
-those at {epoch["size"]} pixels; earlier epochs were at lower resolution. CPU only, a little over an hour on one shared
-core: a first set, not trained to its end. Curves: `ResNet50-slices-curves.csv` and `.png`.
+tumour outline), then `slice_release`. Epochs: {epoch["stages"]} pixels. Epoch {epoch["epoch"]} of {epoch["epochs"]} was
+chosen by validation score among those of the last size. CPU only, a little over an hour on part of one core: a first
+set, not trained to its end. Curves: `ResNet50-slices-curves.csv` and `.png`.{added}
 
 ## Data
 
@@ -60,7 +64,8 @@ core: a first set, not trained to its end. Curves: `ResNet50-slices-curves.csv` 
 - For training only: slices of TCGA-LGG stacks of the training patients, of 11 BraTS cases (2013-2021) and of one
   open_ms_data volume without tumour (CC BY). BraTS is by registration; redistribution is not cleared.
 
-Split by patient where known, else by look-alike group; no patient of val or test is in train.
+Split by patient where known, else by look-alike group: no known patient of val or test is in train. BraTS also took
+cases from TCGA under other names, so that an overlap of its 11 training cases with TCGA-LGG cannot be excluded.
 Validation chose the epoch and the temperature. The test slices were read once, after both.
 
 ## Figures

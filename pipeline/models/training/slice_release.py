@@ -14,6 +14,7 @@ import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +112,15 @@ def best_network(run: Path) -> tuple[Any, dict[str, Any]]:
     with np.load(chosen) as arrays:
         network.set_weights([arrays[f"average/{n}"] for n in range(len(network.weights))])
         epoch = int(arrays["epoch"]) if "epoch" in arrays else len(history)
-    return network, history[epoch - 1] | {"epochs": len(history)}
+    sizes = [int(row["size"]) for row in history]
+    stages = ", ".join(f"{len(list(same))} at {size}" for size, same in groupby(sizes))
+    return network, history[epoch - 1] | {"epochs": len(history), "stages": stages}
 
 
-def release(data: Path, run: Path, folder: Path, version: str, *, with_test: bool) -> None:
+def release(data: Path, run: Path, folder: Path, version: str, *, with_test: bool, note: str = "") -> None:
     """Write both files, their cards and their manifest entries into `folder` from the run's state.
+
+    with_test: read the test slices too, for the card. note: what the card should add about this run.
 
     Raises:
         ValueError: float16 storage moved a probability by more than `ROUNDING_TOLERANCE`.
@@ -154,7 +159,7 @@ def release(data: Path, run: Path, folder: Path, version: str, *, with_test: boo
         }
         entry |= {"temperature": temperature, "metrics": figures}
         register(folder, entry)
-        card = card_text(entry, figures, epoch, moved)
+        card = card_text(entry, figures, epoch, moved, note)
         (folder / "cards" / f"{model.name}.md").write_text(card)
     shutil.copy(run / "curves.csv", folder / "cards" / "ResNet50-slices-curves.csv")
     shutil.copy(run / "curves.png", folder / "cards" / "ResNet50-slices-curves.png")
@@ -192,12 +197,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--run", type=Path, required=True, help="the --out folder of slice_training")
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--note", default="", help="what the cards should add about this run")
     parser.add_argument("--without-test", action="store_true", help="leave the test slices unread: an interim release")
     chosen = parser.parse_args(arguments)
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    release(chosen.data, chosen.run, chosen.models, chosen.version, with_test=not chosen.without_test)
+    release(chosen.data, chosen.run, chosen.models, chosen.version, with_test=not chosen.without_test,
+            note=chosen.note)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ batches; a run that was stopped goes on at its last epoch with --resume.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 import os
@@ -22,8 +21,10 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.classification_metrics import auc
 from pipeline.models.training import slice_augment
+from pipeline.models.training.slice_curves import write_curves
 from pipeline.models.training.slice_data import TYPE_CLASSES, UNSPECIFIED, SliceSet, balanced_weights, cached_slices
 from pipeline.models.training.slice_network import training_network
+from pipeline.models.training.slice_step import build_step
 
 #: Side in pixels and number of epochs of each stage.
 STAGES = "96x20,160x6,224x4"
@@ -33,9 +34,7 @@ PEAK_RATE = 1e-3
 WARM_UP_EPOCHS = 2
 WEIGHT_DECAY = 0.02
 AVERAGE_DECAY = 0.995
-SMOOTHING = 0.05
 MIXED_SHARE = 0.1
-OUTLINE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +120,7 @@ class SliceTrainer:
             if hasattr(layer, "seed_generator"):
                 layer.seed_generator.state.assign([self.seed, epoch])
         pictures, outlines = self._at(size)
-        step = self._steps.setdefault(size, self._build_step(size))
+        step = self._step_at(size)
         chosen = rng.choice(len(self.train), self.plan.slices, p=balanced_weights(self.train))
         steps = self.plan.slices // BATCH
         total = np.zeros(3)
@@ -143,55 +142,10 @@ class SliceTrainer:
         names = ("loss_detection", "loss_type", "loss_outline")
         return dict(zip(names, (total / steps).round(4).tolist(), strict=True))
 
-    def _build_step(self, size: int) -> Any:
-        import tensorflow as tf
-
-        network, optimiser = self.network, self.optimiser
-        pairs = list(zip(self.average.variables, network.variables, strict=True))
-
-        def step(pictures: Any, outlines: Any, tumour: Any, kind: Any, outlined: Any, maps: Any, curves: Any, lam: Any,
-                 seed: Any, decay: Any) -> Any:
-            outline = tf.image.resize(tf.cast(outlines, tf.float32)[..., None] / 255.0, [size, size])
-            image = tf.cast(pictures, tf.float32)[..., None] / 255.0
-            both = slice_augment.warp(tf.concat([image, outline], -1), maps, size)
-            image, outline = both[..., :1], both[..., 1:]
-            image = slice_augment.change_look(image, curves, seed)
-            image = slice_augment.cut_out(image, outline, seed)
-            outline = tf.nn.avg_pool2d(outline, 8, 8, "VALID")
-
-            # Mixed pictures: each with its neighbour in the batch, which was drawn at random.
-            known = tf.reduce_sum(kind, 1)
-            weight, column = lam[:, None], lam[:, None, None, None]
-            image = column * image + (1 - column) * tf.roll(image, 1, 0)
-            outline = column * outline + (1 - column) * tf.roll(outline, 1, 0)
-            tumour = lam * tumour + (1 - lam) * tf.roll(tumour, 1, 0)
-            mixed_kind = weight * kind + (1 - weight) * tf.roll(kind, 1, 0)
-            known = tf.where(lam < 1, known * tf.roll(known, 1, 0), known)
-            outlined = tf.where(lam < 1, outlined * tf.roll(outlined, 1, 0), outlined)
-
-            tumour = tumour * (1 - 2 * SMOOTHING) + SMOOTHING
-            mixed_kind = mixed_kind * (1 - SMOOTHING) + SMOOTHING / len(TYPE_CLASSES)
-            with tf.GradientTape() as tape:
-                out = network(image, training=True)
-                detection = tf.reduce_mean(
-                    tf.nn.sigmoid_cross_entropy_with_logits(labels=tumour, logits=out["detection"][:, 0])
-                )
-                each = tf.nn.softmax_cross_entropy_with_logits(labels=mixed_kind, logits=out["type"])
-                kinds = tf.reduce_sum(each * known) / tf.maximum(tf.reduce_sum(known), 1.0)
-                # Tumour covers little of a picture: its patches weigh four times.
-                pixels = tf.nn.weighted_cross_entropy_with_logits(outline, out["outline"], 4.0)
-                maps_loss = tf.reduce_sum(tf.reduce_mean(pixels, [1, 2, 3]) * outlined) / tf.maximum(
-                    tf.reduce_sum(outlined), 1.0
-                )
-                loss = detection + kinds + OUTLINE_WEIGHT * maps_loss
-            gradients = tape.gradient(loss, network.trainable_variables)
-            optimiser.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
-            for mean, now in pairs:
-                if mean.dtype == "float32":
-                    mean.assign(mean * decay + now * (1 - decay))
-            return tf.stack([detection, kinds, maps_loss])
-
-        return tf.function(step)
+    def _step_at(self, size: int) -> Any:
+        if size not in self._steps:
+            self._steps[size] = build_step(self.network, self.average, self.optimiser, size)
+        return self._steps[size]
 
     def _at(self, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         if size not in self._pictures:
@@ -207,11 +161,7 @@ class SliceTrainer:
         if row["size"] == self.plan.sizes[-1] and row["score"] >= max(one["score"] for one in final):
             best = {name: value for name, value in arrays.items() if name.startswith("average/")}
             _write_npz(self.out / "best.npz", best | {"epoch": np.array(row["epoch"])})
-        with (self.out / "curves.csv").open("w", newline="") as text:
-            writer = csv.DictWriter(text, list(self.history[0]))
-            writer.writeheader()
-            writer.writerows(self.history)
-        draw_curves(self.history, self.out / "curves.png")
+        write_curves(self.history, self.out)
 
     def resume(self) -> None:
         """Take up the state that an earlier run left in `out`."""
@@ -252,28 +202,6 @@ def predict(forward: Any, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float
         tumour.append(tf.sigmoid(logits["detection"]).numpy()[:, 0])
         kinds.append(tf.nn.softmax(logits["type"]).numpy())
     return np.concatenate(tumour).astype(np.float64), np.concatenate(kinds).astype(np.float64)
-
-
-def draw_curves(history: list[dict[str, float]], path: Path) -> None:
-    """Losses on the left, validation figures on the right, over epochs, as a picture."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4))
-    epochs = [row["epoch"] for row in history]
-    for axis, names in (
-        (axes[0], ("loss_detection", "loss_type", "loss_outline")),
-        (axes[1], ("detection_auc", "lgg_auc", "detection_accuracy", "type_accuracy")),
-    ):
-        for name in names:
-            axis.plot(epochs, [row[name] for row in history], label=name.replace("_", " "))
-        axis.set_xlabel("epoch")
-        axis.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=80)
-    pyplot.close(figure)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from fastapi import FastAPI
 
 from pipeline.nifti import save_labels, save_volume
@@ -36,11 +36,6 @@ from web.health import Check, HealthReport
 from web.ingest import Ingested, IngestOutcome
 from web.passwords import PasswordHasher
 from web.settings import WebSettings
-
-with warnings.catch_warnings():
-    # Starlette would rather have httpx2; httpx serves as well.
-    warnings.simplefilter("ignore")
-    from fastapi.testclient import TestClient
 
 PASSWORD = "correct horse battery"
 SECRET = "a secret of the tests, long enough to sign with"
