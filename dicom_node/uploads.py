@@ -41,7 +41,7 @@ class UploadDoor:
         return IngestOutcome(result=result, scan_id=receipt.scan_id, reason=receipt.reason)
 
     def _scan_for(self, header: InstanceHeader, user_id: int) -> str | None:
-        """A scan in the uploader's name for the first object of a study; None where the study has one or none is due."""
+        """A scan in the uploader's name for a study's first object; None where it has one or none is due."""
         usable = valid_uid(header.study_instance_uid) and valid_uid(header.sop_instance_uid)
         if not usable or header.own_object or self._scans.by_study(header.study_instance_uid) is not None:
             return None

@@ -30,7 +30,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def debian_tool() -> Callable[[str], str]:
-    """A function from a program's name to its path in /usr/bin or /usr/sbin (the venv has look-alikes by pynetdicom)."""
+    """From a program's name to its path in /usr/bin or /usr/sbin: the venv has look-alikes by pynetdicom."""
 
     def find(name: str) -> str:
         path = shutil.which(name, path="/usr/bin:/usr/sbin")

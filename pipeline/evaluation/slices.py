@@ -24,6 +24,8 @@ from pipeline.slices import model_slice
 
 #: Pictures prepared and read by the models at a time.
 CHUNK = 32
+#: Probability from which one slice counts as tumour. A model's own threshold is for the aggregate of a study.
+SLICE_THRESHOLD = 0.5
 
 
 def evaluate_slices(
@@ -63,7 +65,6 @@ def evaluate_slices(
         [image.label for image in kept], [image.dataset for image in kept], [image.patient for image in kept],
         detection=read["detection"][:, 1] if "detection" in read else None,
         kinds=read.get("type"), kind_classes=type_classifier.classes if type_classifier else (),
-        threshold=detector.threshold if detector else 0.5,
     )
     identities = {task: vars(model.identity) for task, model in models.items()}
     return {"slices": len(kept), "unreadable": unreadable, "models": identities, **figures}
@@ -77,7 +78,6 @@ def summarise(
     detection: NDArray[Any] | None,
     kinds: NDArray[Any] | None,
     kind_classes: Sequence[str],
-    threshold: float = 0.5,
 ) -> dict[str, Any]:
     """The figures of answers already given; all sequences have one item a slice.
 
@@ -89,8 +89,8 @@ def summarise(
     if detection is not None:
         tumour = label != NO_TUMOUR
         figures["detection"] = _split(
-            dataset, lambda rows: _detection(tumour[rows], detection[rows], patient[rows], threshold)
-        ) | {"threshold": threshold}
+            dataset, lambda rows: _detection(tumour[rows], detection[rows], patient[rows])
+        ) | {"threshold": SLICE_THRESHOLD}
     if kinds is not None:
         known = np.flatnonzero(np.isin(label, list(kind_classes)))
         truth = np.array([list(kind_classes).index(name) for name in label[known]], int)
@@ -112,9 +112,9 @@ def _split(dataset: NDArray[np.str_], figures: Callable[[NDArray[np.intp]], dict
 
 
 def _detection(
-    tumour: NDArray[np.bool_], probability: NDArray[Any], patient: NDArray[np.str_], threshold: float
+    tumour: NDArray[np.bool_], probability: NDArray[Any], patient: NDArray[np.str_]
 ) -> dict[str, Any]:
-    answer = probability >= threshold
+    answer = probability >= SLICE_THRESHOLD
     matrix = confusion_matrix(tumour, answer, 2)
     specificity, sensitivity = recall_per_class(matrix)
     return {
@@ -123,7 +123,7 @@ def _detection(
         "auc": auc(tumour, probability), "auc_ci95": list(auc_interval(tumour, probability, patient.tolist())),
         "sensitivity": sensitivity, "specificity": specificity,
         "ece": expected_calibration_error(
-            (probability >= 0.5) == tumour, np.where(probability >= 0.5, probability, 1 - probability)
+            answer == tumour, np.where(answer, probability, 1 - probability)
         ),
         "confusion": {"classes": [NO_TUMOUR, "tumor"], "matrix": matrix.tolist()},
     }

@@ -28,6 +28,8 @@ from tests.orthanc import OrthancServer
 POINTS = ("mid-receive", "after-receive", "mid-analysis", "after-encoding", "mid-send")
 #: Points inside the node; at the others it is killed from outside.
 DIES_ITSELF = ("mid-analysis", "after-encoding")
+#: Points inside the node; at the others it is killed from outside.
+DIES_ITSELF = ("mid-analysis", "after-encoding")
 SEED = 11
 
 
@@ -73,18 +75,19 @@ class Campaign:
 
     def run(self, point: str, number: int) -> Round:
         started = time.monotonic()
-        study = make_study(SEED, "siemens", size="small", clutter=False, salt=f"{self.salt}-{point}-{number}")
+        salt = f"{self.salt}-{point}-{number}"
+        study = make_study(SEED, "siemens", size="small", clutter=False, motion_mm=0, motion_deg=0, salt=salt)
         source = self.folder / "studies" / f"{point}-{number}"
         paths = [path for series in write_study(source, study) for path in series.paths]
         marker = source / "died"
-        dies_itself = (
-            ["--die-at", point, "--marker", str(marker)] if point in ("mid-analysis", "after-encoding") else []
-        )
-        self.node.start(*dies_itself)
+        if point in DIES_ITSELF:
+            self.node.start("--still", "--die-at", point, "--marker", str(marker))
+        else:
+            self.node.start("--still")
         acknowledged = self._send_and_die(point, paths, study.study_instance_uid)
         killed = self.node.process is not None and self._wait_for_death()
         missing = [path for path in paths if path not in acknowledged]
-        self.node.start()
+        self.node.start("--still")
         acknowledged += send(self.node.address, missing)
         scan = self.node.wait_for_end(study.study_instance_uid, 120.0)
         segs, srs = self._at_the_pacs(study.study_instance_uid)

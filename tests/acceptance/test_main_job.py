@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import highdicom as hd
@@ -127,6 +128,18 @@ def test_the_same_study_again_gives_no_second_result(delivered: Hospital, study:
     scan = delivered.node.wait_for_end(study.study_instance_uid)
     assert (scan.status, scan.run) == (ScanState.DELIVERED, 1)
     held = delivered.results(study.study_instance_uid)
+    assert [len(held["SEG"]), len(held["SR"])] == [1, 1]
+
+
+def test_one_study_by_two_interleaved_associations_gives_one_result(delivered: Hospital, tmp_path: Path) -> None:
+    other = make_study(SEED, "siemens", size="small", clutter=False, salt="interleaved")
+    paths = [path for series in write_study(tmp_path, other) for path in series.paths]
+    with ThreadPoolExecutor(2) as senders:
+        sent = list(senders.map(lambda part: send(delivered.node.address, part), (paths[::2], paths[1::2])))
+    assert sorted(sent[0] + sent[1]) == sorted(paths)
+    scan = delivered.node.wait_for_end(other.study_instance_uid)
+    assert (scan.status, scan.run) == (ScanState.DELIVERED, 1)
+    held = delivered.results(other.study_instance_uid)
     assert [len(held["SEG"]), len(held["SR"])] == [1, 1]
 
 

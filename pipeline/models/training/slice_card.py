@@ -7,6 +7,7 @@ from textwrap import fill
 from typing import Any
 
 from pipeline.evaluation.slice_table import slice_table
+from pipeline.models.training.slice_study import StudyThreshold
 from pipeline.report import RESEARCH_NOTICE
 
 _TASKS = {
@@ -15,13 +16,24 @@ _TASKS = {
 }
 
 
+def threshold_text(chosen: StudyThreshold) -> str:
+    """How the study's threshold was chosen and what it gives, as a paragraph of the card."""
+    return f"""
+A slice counts as tumour from 0.5 in these tables. A study counts as tumour from {chosen.threshold:.3f} on, the mean of its three
+highest slices: chosen on {chosen.stacks} validation stacks of TCGA-LGG, where {chosen.sensitivity:.0%} of the whole stacks were at
+or above it and {chosen.specificity:.0%} of their parts away from the tumour below it. These parts stand in for studies
+without tumour, of which there were none: expect false alarms.
+"""
+
+
 def card_text(
     entry: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]], epoch: Mapping[str, Any], rounding: float,
-    note: str = "",
+    *, note: str = "", study: str = "",
 ) -> str:
     """Markdown. entry: the manifest's. figures: split to `summarise`'s dict. epoch: its row of the curves, with
     'epochs', the number of all, and 'stages', how many at which size. rounding: how far float16 storage moves a
-    probability at most. note: anything to add about the training."""
+    probability at most. note: anything to add about the training. study: how the
+    study's threshold was chosen."""
     architecture, side = entry["architecture"], entry["input_size"]
     tables = "\n\n".join(f"{split}:\n\n```\n{slice_table(one)}\n```" for split, one in figures.items())
     unseen = "" if "test" in figures else "\nThe test slices have not been read for this interim version.\n"
@@ -71,7 +83,7 @@ Validation chose the epoch and the temperature. The test slices were read once, 
 ## Figures
 
 {tables}
-{unseen}
+{unseen}{study}
 Patient-grouped bootstrap for the intervals. `lgg` has tumour and no-tumour slices of the same patients and is the
 honest test of detection; in `figshare` every slice has a tumour.
 

@@ -27,9 +27,10 @@ from pipeline.models.manifest import DETECTION_CLASSES, ManifestEntry
 from pipeline.models.resnet50 import load_keras_classifier
 from pipeline.models.resnet50_file import CLASSES_ATTRIBUTE, CLASSES_MEMBER
 from pipeline.models.training.release import register
-from pipeline.models.training.slice_card import card_text
+from pipeline.models.training.slice_card import card_text, threshold_text
 from pipeline.models.training.slice_data import TYPE_CLASSES, UNSPECIFIED, SliceSet, cached_slices
 from pipeline.models.training.slice_network import classifier, training_network
+from pipeline.models.training.slice_study import choose_threshold, study_scores
 
 DETECTION_FILE = "Detection/ResNet50-Binary-Detection.keras"
 TYPE_FILE = "Classification/Brain-Tumor-Classification-ResNet50.h5"
@@ -159,7 +160,15 @@ def release(data: Path, run: Path, folder: Path, version: str, *, with_test: boo
         }
         entry |= {"temperature": temperature, "metrics": figures}
         register(folder, entry)
-        card = card_text(entry, figures, epoch, moved, note)
+        study = ""
+        if model.task == "detection":
+            calibrated = load_keras_classifier(_entry(folder, model.name), folder)
+            stacks = sorted((data / "lgg_stacks" / "val").glob("TCGA*"))
+            chosen = choose_threshold(*study_scores(calibrated, stacks))
+            entry |= {"threshold": chosen.threshold}
+            register(folder, entry)
+            study = threshold_text(chosen)
+        card = card_text(entry, figures, epoch, moved, note=note, study=study)
         (folder / "cards" / f"{model.name}.md").write_text(card)
     shutil.copy(run / "curves.csv", folder / "cards" / "ResNet50-slices-curves.csv")
     shutil.copy(run / "curves.png", folder / "cards" / "ResNet50-slices-curves.png")

@@ -75,7 +75,7 @@ class PatchSampler:
     def _cut(self, case: TrainingCase, centre: NDArray[np.float64], spacing_mm: float) -> tuple[Tensor, Tensor]:
         random = self._random
         turn = random.uniform(-0.35, 0.35, 3) if random.random() < 0.4 else np.zeros(3)
-        scale = random.uniform(0.8, 1.3) if random.random() < 0.5 else 1.0
+        scale = random.uniform(0.72, 1.25) if random.random() < 0.5 else 1.0
         stretch = random.uniform(0.93, 1.07, 3) if random.random() < 0.2 else np.ones(3)
         flip = np.where(random.random(3) < 0.5, -1.0, 1.0) if random.random() < 0.8 else np.ones(3)
         to_mm = _rotation(turn) @ np.diag(flip * stretch) * (scale * spacing_mm)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastapi.testclient import TestClient
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from pipeline.nifti import save_labels, save_volume
 from pipeline.report import ModelIdentity, Segmentation
