@@ -118,7 +118,7 @@ def radiological(array: NDArray[np.generic], affine: NDArray[np.float64]) -> NDA
         raise InvalidVolume("axial slices need a grid whose axes run along x, y and z; resample the volume first")
     # Columns run from +x (right) to -x, rows from +y (front) to -y, slices from -z (feet) up.
     i, j, k = (1 if directions[n, n] > 0 else -1 for n in range(3))
-    return array[:: -i, :: -j, ::k].transpose(2, 1, 0)
+    return array[::-i, ::-j, ::k].transpose(2, 1, 0)
 
 
 def axial_slices(
@@ -144,7 +144,9 @@ def axial_slices(
     n = min(count, len(worth))
     # Centres of n equal parts, so that one slice is the middle one and none sits on the very edge.
     chosen = worth[((np.arange(n) + 0.5) / n * len(worth)).astype(int)]
-    z = affine[2, 3] + abs(affine[2, 2]) * chosen if affine[2, 2] > 0 else (
-        affine[2, 3] + affine[2, 2] * (volume.grid.shape[2] - 1 - chosen)
+    z = (
+        affine[2, 3] + abs(affine[2, 2]) * chosen
+        if affine[2, 2] > 0
+        else (affine[2, 3] + affine[2, 2] * (volume.grid.shape[2] - 1 - chosen))
     )
     return np.asarray(z, np.float64), np.stack([model_slice(stack[n].astype(np.float64), size) for n in chosen])

@@ -1,27 +1,34 @@
-"""A TCP relay that loses the peer's answer: the request arrives whole, the connection is cut before the reply."""
+"""TCP relays between the node and its PACS that do harm at a chosen moment."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 
-class CuttingProxy:
-    """Relays to (host, port). While `cutting`, each connection is cut when the peer speaks for the second time.
+class Relay:
+    """Relays a free loopback `port` to (host, port). Subclasses look at what passes.
 
-    The first time it accepts the association; the second time it would say that the object is stored.
+    `from_client(data)` is called when data went to the peer; `from_peer(spoken)` before the peer's answer number
+    `spoken` of a connection goes to the client: False cuts that connection instead.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.target = (host, port)
-        self.cutting = True
-        self.cuts = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._threads = [threading.Thread(target=self._accept)]
+
+    def from_client(self, data: bytes) -> None:
+        """Data of a client reached the peer."""
+
+    def from_peer(self, spoken: int) -> bool:
+        """Whether the peer's answer may pass."""
+        return True
 
     def __enter__(self) -> Self:
         self._threads[0].start()
@@ -50,8 +57,9 @@ class CuttingProxy:
 
     def _to_peer(self, client: socket.socket, peer: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while data := client.recv(65536):
+            while data := client.recv(4096):
                 peer.sendall(data)
+                self.from_client(data)
             peer.shutdown(socket.SHUT_WR)
 
     def _to_client(self, client: socket.socket, peer: socket.socket) -> None:
@@ -59,11 +67,51 @@ class CuttingProxy:
         with contextlib.suppress(OSError):
             while data := peer.recv(65536):
                 spoken += 1
-                if self.cutting and spoken == 2:
-                    self.cuts += 1
+                if not self.from_peer(spoken):
                     break
                 client.sendall(data)
         for end in (client, peer):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
+
+
+class CuttingProxy(Relay):
+    """Loses the peer's answer: while `cutting`, each connection is cut when the peer speaks for the second time.
+
+    The first time it accepts the association; the second time it would say that the object is stored.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host, port)
+        self.cutting = True
+        self.cuts = 0
+
+    def from_peer(self, spoken: int) -> bool:
+        if self.cutting and spoken == 2:
+            self.cuts += 1
+            return False
+        return True
+
+
+class CountingProxy(Relay):
+    """Acts in the middle of an object: `arm(n, action)` calls `action` once n more bytes went to the peer."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host, port)
+        self._left = 0
+        self._action: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+
+    def arm(self, after_bytes: int, action: Callable[[], None]) -> None:
+        with self._lock:
+            self._left, self._action = after_bytes, action
+
+    def from_client(self, data: bytes) -> None:
+        with self._lock:
+            self._left -= len(data)
+            action = self._action if self._left <= 0 else None
+            if action is not None:
+                self._action = None
+        if action is not None:
+            action()

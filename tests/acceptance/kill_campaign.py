@@ -21,13 +21,11 @@ from pydicom import dcmread
 
 from dicom_node.phantom.study import make_study
 from dicom_node.phantom.write_dicom import write_study
-from tests.acceptance.cutting_proxy import CuttingProxy
 from tests.acceptance.nodes import TruthNode, send
+from tests.cutting_proxy import CountingProxy
 from tests.orthanc import OrthancServer
 
 POINTS = ("mid-receive", "after-receive", "mid-analysis", "after-encoding", "mid-send")
-#: Points inside the node; at the others it is killed from outside.
-DIES_ITSELF = ("mid-analysis", "after-encoding")
 #: Points inside the node; at the others it is killed from outside.
 DIES_ITSELF = ("mid-analysis", "after-encoding")
 SEED = 11
@@ -60,18 +58,19 @@ class Campaign:
         self.random = random.Random(seed)
         self.salt = f"campaign-{seed}-{time.time_ns()}"
         self.pacs = OrthancServer(orthanc, folder)
-        self.proxy = CuttingProxy(self.pacs.dicom_port)
+        self.proxy = CountingProxy(self.pacs.host, self.pacs.dicom_port)
         self.node = TruthNode(folder / "node", SEED, self.pacs.ae_title, self.proxy.port)
 
     def __enter__(self) -> Campaign:
         self.pacs.start()
+        self.proxy.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.node.stop()
         self.node.store.database.close()
         self.pacs.stop()
-        self.proxy.close()
+        self.proxy.__exit__(None, None, None)
 
     def run(self, point: str, number: int) -> Round:
         started = time.monotonic()

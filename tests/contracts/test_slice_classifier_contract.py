@@ -44,8 +44,13 @@ SAMPLES = {
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SliceClassifier:
     folder = tmp_path_factory.mktemp("models")
     common = {
-        "name": "sample", "task": "detection", "version": "7", "input_size": SIZE, "classes": ["notumor", "tumor"],
-        "roles": ["FLAIR", "T1CE"], "threshold": 0.3,
+        "name": "sample",
+        "task": "detection",
+        "version": "7",
+        "input_size": SIZE,
+        "classes": ["notumor", "tumor"],
+        "roles": ["FLAIR", "T1CE"],
+        "threshold": 0.3,
     }
     register(folder, common | SAMPLES[request.param](folder))
     models, _ = load_models(folder)

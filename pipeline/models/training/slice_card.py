@@ -19,10 +19,10 @@ _TASKS = {
 def threshold_text(chosen: StudyThreshold) -> str:
     """How the study's threshold was chosen and what it gives, as a paragraph of the card."""
     return f"""
-A slice counts as tumour from 0.5 in these tables. A study counts as tumour from {chosen.threshold:.3f} on, the mean of its three
-highest slices: chosen on {chosen.stacks} validation stacks of TCGA-LGG, where {chosen.sensitivity:.0%} of the whole stacks were at
-or above it and {chosen.specificity:.0%} of their parts away from the tumour below it. These parts stand in for studies
-without tumour, of which there were none: expect false alarms.
+A slice counts as tumour from 0.5 in these tables. A study counts as tumour from {chosen.threshold:.3f} on, the mean of
+its three highest slices: chosen on {chosen.stacks} validation stacks of TCGA-LGG, where {chosen.sensitivity:.0%} of the
+whole stacks were at or above it and {chosen.specificity:.0%} of their parts away from the tumour below it. These parts
+stand in for studies without tumour, of which there were none: expect false alarms.
 """
 
 

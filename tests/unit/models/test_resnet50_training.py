@@ -13,6 +13,7 @@ from pipeline.models.training import slice_training
 from pipeline.models.training.slice_augment import brightness_curves, random_affine
 from pipeline.models.training.slice_data import UNSPECIFIED, SliceSet, balanced_weights, cached_slices
 from pipeline.models.training.slice_network import classifier, training_network
+from pipeline.models.training.slice_study import choose_threshold
 from pipeline.models.training.slice_training import Plan, SliceTrainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -119,6 +120,12 @@ def test_what_ships_answers_as_the_trained_network_on_the_reduced_picture() -> N
     kinds /= kinds.sum()
     shipped = classifier(trained, "type", 3, size=64, trained_size=32)
     np.testing.assert_allclose(np.asarray(shipped(picture)), kinds, atol=1e-5)
+
+
+def test_study_threshold_by_hand() -> None:
+    chosen = choose_threshold(np.array([0.6, 0.8, 0.9, 0.95]), np.array([0.2, 0.5, 0.7]))
+    # 0.75 keeps 3 of 4 and clears all three; 0.55 keeps all and clears two of three.
+    assert (chosen.threshold, chosen.sensitivity, chosen.specificity, chosen.stacks) == (0.75, 0.75, 1.0, 4)
 
 
 def test_real_slices_are_read_with_their_labels_and_kept(shared_data: Path, tmp_path: Path) -> None:

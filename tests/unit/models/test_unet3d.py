@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.errors import InvalidVolume, ModelUnusable
-from pipeline.models.manifest import ManifestEntry
+from pipeline.models.manifest import ManifestEntry, read_manifest
 from pipeline.models.protocols import Segmenter
 from pipeline.models.unet3d import load_torch_segmenter
 from pipeline.models.unet3d_network import NetworkPlan, UNet3d, build_unet3d
@@ -226,3 +226,16 @@ def test_overflow_in_the_answer_is_an_error_and_no_mask(tmp_path: Path) -> None:
         segmenter._network.heads[0].weight.fill_(-torch.inf)
     with pytest.raises(ModelUnusable, match="NaN or infinite"):
         segmenter.segment(_image((20, 20, 20)), _grid((20, 20, 20)))
+
+
+def test_the_released_segmenter_loads_and_its_card_is_there() -> None:
+    models = Path(__file__).resolve().parents[3] / "models"
+    released = [values for values in read_manifest(models) if values["task"] == "segmentation"]
+    assert released
+    for values in released:
+        segmenter = load_torch_segmenter(ManifestEntry.from_json(values), models)
+        image = _image((40, 40, 40))
+        assert segmenter.segment(image, _grid((40, 40, 40))).shape == (3, 40, 40, 40)
+        card = (models / values["card"]).read_text()
+        assert values["version"] in card
+        assert "research only" in card
