@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from pydicom import dcmread
 
@@ -22,9 +23,11 @@ from dicom_node.demo_pacs import DemoPacs, free_port
 from dicom_node.errors import Permanent
 from dicom_node.outbound.scu import DicomSender, echo
 from dicom_node.outbound.sending import Destination, OutgoingObject, Verdict
-from dicom_node.phantom.study import make_study
+from dicom_node.phantom.study import PhantomStudy, make_study
 from dicom_node.phantom.write_dicom import write_study
 from dicom_node.store import Store, open_store
+from pipeline.report import REGION_LABELS, Label, Region
+from pipeline.volume import SeriesRole
 from storage.lifecycle import ScanState
 from storage.vocabulary import AccountStatus, Role
 
@@ -64,7 +67,7 @@ def run_demo(folder: Path, models: Path, say: Say) -> None:
             if received.keys() != {"SEG", "SR"}:
                 raise DemoFailed(f"the PACS received {sorted(received) or 'nothing'}; see {folder / 'node.log'}")
             say(f"SEG and SR came back by C-STORE {time.monotonic() - started:.1f} s after the first image was sent\n")
-            _tell(store, scan_id, received, say)
+            _tell(store, scan_id, received, true_volumes_ml(study), say)
     say("")
     say(f"received at the PACS   {received['SEG']}, {received['SR']}")
     say(f"run's files            {store.files.run_folder(_last_run(store, scan_id))}")
@@ -168,7 +171,15 @@ def _last_run(store: Store, scan_id: str) -> str:
     return store.scans.runs_of(scan_id)[-1].id
 
 
-def _tell(store: Store, scan_id: str, received: dict[str, Path], say: Say) -> None:
+def true_volumes_ml(study: PhantomStudy) -> dict[str, float]:
+    """Region or label name to the phantom's true volume on the T1CE grid."""
+    reference = study.of_role(SeriesRole.T1CE)
+    truth, voxel_ml = study.truth_of(reference), reference.volume.grid.voxel_volume_ml
+    labels = {label.name: (label,) for label in Label} | {region.value: REGION_LABELS[region] for region in Region}
+    return {name: float(np.isin(truth, list(values)).sum()) * voxel_ml for name, values in labels.items()}
+
+
+def _tell(store: Store, scan_id: str, received: dict[str, Path], true_ml: dict[str, float], say: Say) -> None:
     told: dict[str, Any] = json.loads((store.files.run_folder(_last_run(store, scan_id)) / "report.json").read_bytes())
     for role, choice in sorted(told["series_roles"]["roles"].items()):
         say(f"{role:<22} '{choice['chosen']['description']}', score {choice['chosen']['score']}")
@@ -178,7 +189,8 @@ def _tell(store: Store, scan_id: str, received: dict[str, Path], say: Say) -> No
             say(f"{title:<22} {told[part]['value']}, probability {told[part]['probability']:.2f}")
     if not told["measurements"]["skipped"]:
         for m in (m for m in told["measurements"]["values"] if m["lesion"] is None):
-            say(f"{m['subject'] + ' ' + m['quantity']:<34} {m['value']:8.1f} {m['unit']}")
+            truth = f"   (true {true_ml[m['subject']]:.1f})" if m["quantity"] == "volume" else ""
+            say(f"{m['subject'] + ' ' + m['quantity']:<34} {m['value']:8.1f} {m['unit']}{truth}")
     for part in ("detection", "tumour_type", "segmentation", "measurements"):
         if told[part]["skipped"]:
             say(f"{'skipped':<22} {told[part]['stage']}: {told[part]['reason']}")
