@@ -47,7 +47,7 @@ KIND_TEXTS: dict[str, str] = {
     "whole-tumour-only": "BraTS 2018 cases with T1 and FLAIR, whole tumour only",
     "flair-only": "Decathlon cases with FLAIR only, of which the whole tumour is used",
     "no-tumour": "multiple sclerosis without a tumour",
-    "extra": "synthetic head phantoms with a tumour",
+    "extra": "synthetic head phantoms",
 }
 
 #: Loss weight of a kind; labels drawn by an algorithm count less.
