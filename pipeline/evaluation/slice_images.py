@@ -50,8 +50,7 @@ def labelled_images(folder: Path) -> tuple[LabelledImage, ...]:
             )
     if not found:
         raise FileNotFoundError(
-            f"no pictures in {folder}: put them in folders named {', '.join(CLASS_FOLDERS)} "
-            f"({', '.join(SUFFIXES)})"
+            f"no pictures in {folder}: put them in folders named {', '.join(CLASS_FOLDERS)} ({', '.join(SUFFIXES)})"
         )
     return tuple(found)
 

@@ -13,17 +13,31 @@ def slice_table(figures: Mapping[str, Any]) -> str:
         part = figures["detection"]
         columns = ("slices", "accuracy", "AUC", "AUC 95 % CI", "sensitivity", "specificity", "ECE")
         rows = [
-            (name, one["slices"], one["accuracy"], one["auc"], " - ".join(map(_cell, one["auc_ci95"])),
-             one["sensitivity"], one["specificity"], one["ece"])
+            (
+                name,
+                one["slices"],
+                one["accuracy"],
+                one["auc"],
+                " - ".join(map(_cell, one["auc_ci95"])),
+                one["sensitivity"],
+                one["specificity"],
+                one["ece"],
+            )
             for name, one in _named(part)
         ]
         parts.append(_table(("detection", *columns), rows))
     if "type" in figures:
         part = figures["type"]
         header = ("tumour type", "slices", "accuracy", "ECE", *(f"recall {name}" for name in part["overall"]["recall"]))
-        parts.append(_table(header, [
-            (name, one["slices"], one["accuracy"], one["ece"], *one["recall"].values()) for name, one in _named(part)
-        ]))
+        parts.append(
+            _table(
+                header,
+                [
+                    (name, one["slices"], one["accuracy"], one["ece"], *one["recall"].values())
+                    for name, one in _named(part)
+                ],
+            )
+        )
         parts.append(_confusion("true \\ answered", part["overall"]["confusion"]))
         patients = part["per_patient"]
         parts.append(
@@ -55,7 +69,9 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     lines = [list(header), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(line[n]) for line in lines) for n in range(len(header))]
     return "\n".join(
-        "  ".join(text.ljust(width) if n == 0 else text.rjust(width)
-                  for n, (text, width) in enumerate(zip(line, widths, strict=True))).rstrip()
+        "  ".join(
+            text.ljust(width) if n == 0 else text.rjust(width)
+            for n, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
         for line in lines
     )

@@ -62,9 +62,12 @@ def evaluate_slices(
         progress(min(1.0, (start + CHUNK) / len(images)))
     read = {task: np.concatenate(parts) for task, parts in answers.items() if parts}
     figures = summarise(
-        [image.label for image in kept], [image.dataset for image in kept], [image.patient for image in kept],
+        [image.label for image in kept],
+        [image.dataset for image in kept],
+        [image.patient for image in kept],
         detection=read["detection"][:, 1] if "detection" in read else None,
-        kinds=read.get("type"), kind_classes=type_classifier.classes if type_classifier else (),
+        kinds=read.get("type"),
+        kind_classes=type_classifier.classes if type_classifier else (),
     )
     identities = {task: vars(model.identity) for task, model in models.items()}
     return {"slices": len(kept), "unreadable": unreadable, "models": identities, **figures}
@@ -95,9 +98,9 @@ def summarise(
         known = np.flatnonzero(np.isin(label, list(kind_classes)))
         truth = np.array([list(kind_classes).index(name) for name in label[known]], int)
         answers = kinds[known]
-        figures["type"] = _split(
-            dataset[known], lambda rows: _kinds(truth[rows], answers[rows], kind_classes)
-        ) | {"per_patient": _patients(truth, answers, patient[known], kind_classes)}
+        figures["type"] = _split(dataset[known], lambda rows: _kinds(truth[rows], answers[rows], kind_classes)) | {
+            "per_patient": _patients(truth, answers, patient[known], kind_classes)
+        }
     plain: dict[str, Any] = _plain(figures)
     return plain
 
@@ -111,20 +114,19 @@ def _split(dataset: NDArray[np.str_], figures: Callable[[NDArray[np.intp]], dict
     }
 
 
-def _detection(
-    tumour: NDArray[np.bool_], probability: NDArray[Any], patient: NDArray[np.str_]
-) -> dict[str, Any]:
+def _detection(tumour: NDArray[np.bool_], probability: NDArray[Any], patient: NDArray[np.str_]) -> dict[str, Any]:
     answer = probability >= SLICE_THRESHOLD
     matrix = confusion_matrix(tumour, answer, 2)
     specificity, sensitivity = recall_per_class(matrix)
     return {
-        "slices": len(tumour), "patients": len(set(patient.tolist())),
+        "slices": len(tumour),
+        "patients": len(set(patient.tolist())),
         "accuracy": (answer == tumour).mean() if len(tumour) else float("nan"),
-        "auc": auc(tumour, probability), "auc_ci95": list(auc_interval(tumour, probability, patient.tolist())),
-        "sensitivity": sensitivity, "specificity": specificity,
-        "ece": expected_calibration_error(
-            answer == tumour, np.where(answer, probability, 1 - probability)
-        ),
+        "auc": auc(tumour, probability),
+        "auc_ci95": list(auc_interval(tumour, probability, patient.tolist())),
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "ece": expected_calibration_error(answer == tumour, np.where(answer, probability, 1 - probability)),
         "confusion": {"classes": [NO_TUMOUR, "tumor"], "matrix": matrix.tolist()},
     }
 
@@ -133,7 +135,8 @@ def _kinds(truth: NDArray[Any], probabilities: NDArray[Any], classes: Sequence[s
     answer = probabilities.argmax(1)
     matrix = confusion_matrix(truth, answer, len(classes))
     return {
-        "slices": len(truth), "accuracy": (answer == truth).mean() if len(truth) else float("nan"),
+        "slices": len(truth),
+        "accuracy": (answer == truth).mean() if len(truth) else float("nan"),
         "recall": dict(zip(classes, recall_per_class(matrix), strict=True)),
         "ece": expected_calibration_error(answer == truth, probabilities.max(1, initial=0)),
         "confusion": {"classes": list(classes), "matrix": matrix.tolist()},
@@ -155,7 +158,8 @@ def _patients(
                 answers.append(int(probabilities[rows][:, tumours].mean(0).argmax()))
     matrix = confusion_matrix(np.array(truths, int), np.array(answers, int), len(names))
     return {
-        "patients": len(truths), "accuracy": np.trace(matrix) / len(truths) if truths else float("nan"),
+        "patients": len(truths),
+        "accuracy": np.trace(matrix) / len(truths) if truths else float("nan"),
         "recall": dict(zip(names, recall_per_class(matrix), strict=True)),
         "confusion": {"classes": names, "matrix": matrix.tolist()},
     }

@@ -63,7 +63,9 @@ def load_models(folder: Path) -> tuple[Models, tuple[ModelStatus, ...]]:
         else:
             unavailable.setdefault(task, f"{MANIFEST} names no model for {task}")
     models = Models(
-        detector=chosen.get("detection"), type_classifier=chosen.get("type"), segmenter=chosen.get("segmentation"),
+        detector=chosen.get("detection"),
+        type_classifier=chosen.get("type"),
+        segmenter=chosen.get("segmentation"),
         unavailable={task: reason for task, reason in unavailable.items() if task in TASKS},
     )
     return models, tuple(statuses)
@@ -102,7 +104,8 @@ def _status(values: Mapping[str, Any], *, ok: bool, detail: str) -> ModelStatus:
 def _loader_of(entry: ManifestEntry) -> str:
     if entry.format not in LOADERS:
         raise ModelUnusable(
-            entry.name, f"its format '{entry.format}' is none this node reads ({', '.join(LOADERS)})",
+            entry.name,
+            f"its format '{entry.format}' is none this node reads ({', '.join(LOADERS)})",
             f"Correct the entry in {MANIFEST}.",
         )
     return LOADERS[entry.format]
@@ -120,7 +123,8 @@ def _load(entry: ManifestEntry, folder: Path) -> object:
     model: object = getattr(import_module(module), function)(entry, folder)
     if not isinstance(model, Segmenter if entry.task == "segmentation" else SliceClassifier):
         raise ModelUnusable(
-            entry.name, f"format '{entry.format}' cannot serve the task '{entry.task}'",
+            entry.name,
+            f"format '{entry.format}' cannot serve the task '{entry.task}'",
             f"Correct the entry in {MANIFEST}.",
         )
     return model

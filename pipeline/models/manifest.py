@@ -55,20 +55,27 @@ class ManifestEntry:
             ModelUnusable: a required key is missing, or a value is of the wrong kind or out of range.
         """
         name = str(values.get("name", "without a name"))
-        missing = [key for key in ("name", "task", "file", "sha256", "version", "format", "input_size")
-                   if key not in values]
+        missing = [
+            key for key in ("name", "task", "file", "sha256", "version", "format", "input_size") if key not in values
+        ]
         if missing:
             raise ModelUnusable(name, f"its manifest entry lacks {', '.join(missing)}", f"{_FIX_ENTRY}.")
         try:
             size, low_high = values["input_size"], values.get("input_range", (0.0, 1.0))
             entry = cls(
-                name=name, task=str(values["task"]), file=str(values["file"]),
-                sha256=str(values["sha256"]).lower(), version=str(values["version"]), format=str(values["format"]),
+                name=name,
+                task=str(values["task"]),
+                file=str(values["file"]),
+                sha256=str(values["sha256"]).lower(),
+                version=str(values["version"]),
+                format=str(values["format"]),
                 input_size=tuple(int(n) for n in (size if isinstance(size, list | tuple) else (size,))),
-                classes=tuple(values.get("classes", ())), regions=tuple(values.get("regions", ())),
+                classes=tuple(values.get("classes", ())),
+                regions=tuple(values.get("regions", ())),
                 channels=tuple(values.get("channels", ())),
                 roles=tuple(SeriesRole(role) for role in values.get("roles", ())),
-                input_range=(float(low_high[0]), float(low_high[1])), threshold=float(values.get("threshold", 0.5)),
+                input_range=(float(low_high[0]), float(low_high[1])),
+                threshold=float(values.get("threshold", 0.5)),
                 temperature=float(values.get("temperature", 1.0)),
                 spacing_mm=None if values.get("spacing_mm") is None else float(values["spacing_mm"]),
                 architecture=dict(values.get("architecture", {})),
@@ -85,10 +92,11 @@ class ManifestEntry:
             f"its threshold is {self.threshold}, not between 0 and 1": not 0 <= self.threshold <= 1,
             f"its input_size is {list(self.input_size)}": min(self.input_size, default=0) < 1,
             "its sha256 is not 64 hex digits": re.fullmatch("[0-9a-f]{64}", self.sha256) is None,
-            f"a detector's classes must be {list(DETECTION_CLASSES)} in this order, not {list(self.classes)}":
-                self.task == "detection" and self.classes != DETECTION_CLASSES,
-            f"a type model needs at least two different classes, not {list(self.classes)}":
-                self.task == "type" and (len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)),
+            f"a detector's classes must be {list(DETECTION_CLASSES)} in this order, not {list(self.classes)}": self.task
+            == "detection"
+            and self.classes != DETECTION_CLASSES,
+            f"a type model needs at least two different classes, not {list(self.classes)}": self.task == "type"
+            and (len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)),
         }
         for fault, present in faults.items():
             if present:

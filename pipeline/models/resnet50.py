@@ -34,9 +34,7 @@ class KerasSliceClassifier:
     def identity(self) -> ModelIdentity:
         """Name, version, task and weights hash."""
         entry = self._entry
-        return ModelIdentity(
-            name=entry.name, version=entry.version, task=entry.task, weights_sha256=entry.sha256
-        )
+        return ModelIdentity(name=entry.name, version=entry.version, task=entry.task, weights_sha256=entry.sha256)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -160,6 +158,7 @@ def _probe(entry: ManifestEntry, forward: Callable[[FloatArray], FloatArray], sh
         raise ModelUnusable(entry.name, "its answer to a probe picture is not finite", "Export the model anew.")
     if answers.min() < -1e-4 or np.abs(answers.sum(1) - 1).max() > 1e-2:
         raise ModelUnusable(
-            entry.name, "its answers to a probe picture are no probabilities that sum to 1",
+            entry.name,
+            "its answers to a probe picture are no probabilities that sum to 1",
             "Export the model with its softmax (or sigmoid) as the last layer.",
         )

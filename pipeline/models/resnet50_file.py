@@ -42,14 +42,16 @@ def inspect(model: str, path: Path) -> KerasFile:
         raise ModelUnusable(model, reason, _COPY) from error
     if found.keras_version.split(".")[0] != "3":
         raise ModelUnusable(
-            model, f"'{path.name}' was written by Keras {found.keras_version or 'of unknown version'}, not Keras 3",
+            model,
+            f"'{path.name}' was written by Keras {found.keras_version or 'of unknown version'}, not Keras 3",
             "Load it with the Keras that wrote it, rebuild it in Keras 3 and save it again.",
         )
     for part in _objects(found.config):
         name, module = part.get("class_name"), part.get("module")
         if name in FORBIDDEN:
             raise ModelUnusable(
-                model, f"'{path.name}' holds a {name}, which would run code from the file",
+                model,
+                f"'{path.name}' holds a {name}, which would run code from the file",
                 "Export the model without it: preprocessing belongs in the manifest.",
             )
         if isinstance(module, str) and module.split(".")[0] not in ("keras", "builtins"):
@@ -66,7 +68,8 @@ def _archive(path: Path) -> KerasFile:
         metadata = json.loads(archive.read("metadata.json"))
         classes = json.loads(archive.read(CLASSES_MEMBER)) if CLASSES_MEMBER in archive.namelist() else ()
         return KerasFile(
-            keras_version=str(metadata.get("keras_version", "")), config=json.loads(archive.read("config.json")),
+            keras_version=str(metadata.get("keras_version", "")),
+            config=json.loads(archive.read("config.json")),
             classes=tuple(classes),
         )
 

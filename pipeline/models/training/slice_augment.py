@@ -42,7 +42,11 @@ def warp(pictures: Any, maps: Any, size: int) -> Any:
     import tensorflow as tf
 
     return tf.raw_ops.ImageProjectiveTransformV3(
-        images=pictures, transforms=maps, output_shape=[size, size], interpolation="BILINEAR", fill_mode="CONSTANT",
+        images=pictures,
+        transforms=maps,
+        output_shape=[size, size],
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
         fill_value=0.0,
     )
 
@@ -76,8 +80,9 @@ def change_look(images: Any, curves: Any, seed: Any) -> Any:
     out = out + tf.minimum(amount, 1.0) * (blurred - out)
 
     noise = tf.random.stateless_normal(tf.shape(out), _salted(seed, 3))
-    out = out + noise * uniform([count, 1, 1, 1], -0.04, 0.05, 4) * tf.cast(uniform([count, 1, 1, 1], 0, 1, 5) < 0.5,
-                                                                          tf.float32)
+    out = out + noise * uniform([count, 1, 1, 1], -0.04, 0.05, 4) * tf.cast(
+        uniform([count, 1, 1, 1], 0, 1, 5) < 0.5, tf.float32
+    )
     # Air is told from tissue by the original picture; some sources have grey or framed surroundings.
     air = tf.cast(tf.nn.max_pool2d(images, 5, 1, "SAME") < 0.06, tf.float32)
     choice = uniform([count, 1, 1, 1], 0, 1, 6)

@@ -27,8 +27,13 @@ stand in for studies without tumour, of which there were none: expect false alar
 
 
 def card_text(
-    entry: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]], epoch: Mapping[str, Any], rounding: float,
-    *, note: str = "", study: str = "",
+    entry: Mapping[str, Any],
+    figures: Mapping[str, Mapping[str, Any]],
+    epoch: Mapping[str, Any],
+    rounding: float,
+    *,
+    note: str = "",
+    study: str = "",
 ) -> str:
     """Markdown. entry: the manifest's. figures: split to `summarise`'s dict. epoch: its row of the curves, with
     'epochs', the number of all, and 'stages', how many at which size. rounding: how far float16 storage moves a
@@ -38,9 +43,13 @@ def card_text(
     tables = "\n\n".join(f"{split}:\n\n```\n{slice_table(one)}\n```" for split, one in figures.items())
     unseen = "" if "test" in figures else "\nThe test slices have not been read for this interim version.\n"
     works_at = int(architecture["works_at"])
-    reduced = "" if works_at == side else (
-        f"\nThe first layer averages the slice down to {works_at} x {works_at}, the size at which training ended:\n"
-        "small lesions are lost."
+    reduced = (
+        ""
+        if works_at == side
+        else (
+            f"\nThe first layer averages the slice down to {works_at} x {works_at}, the size at which training ended:\n"
+            "small lesions are lost."
+        )
     )
     added = f"\n\n{fill(note, 118)}" if note else ""
     return f"""# {entry["name"]} {entry["version"]}

@@ -71,8 +71,14 @@ def _pictures(folder: Path, split: str) -> Iterator[_Slice]:
         tumour = row["tumor"] == "1"
         if not tumour:
             outline = np.zeros(image.shape)
-        yield _Slice(image=image, outline=outline, tumour=tumour, kind=kind, dataset=row["dataset"],
-                     patient=row["patient"] or row["group"])
+        yield _Slice(
+            image=image,
+            outline=outline,
+            tumour=tumour,
+            kind=kind,
+            dataset=row["dataset"],
+            patient=row["patient"] or row["group"],
+        )
 
 
 def read_packed_case(folder: Path) -> dict[str, NDArray[np.generic]]:
@@ -95,8 +101,13 @@ def read_packed_case(folder: Path) -> dict[str, NDArray[np.generic]]:
 
 
 def _case_slices(
-    case: dict[str, NDArray[np.generic]], label: str | None, contrasts: tuple[str, ...], name: str, dataset: str,
-    tumour_count: int, clear_count: int,
+    case: dict[str, NDArray[np.generic]],
+    label: str | None,
+    contrasts: tuple[str, ...],
+    name: str,
+    dataset: str,
+    tumour_count: int,
+    clear_count: int,
 ) -> Iterator[_Slice]:
     """Slices of one case: some through much tumour, some well away from any."""
     rng = np.random.default_rng([SEED_OF_CHOICE, int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)])
@@ -117,23 +128,30 @@ def _case_slices(
         for k in rng.permutation(candidates)[:wanted]:
             contrast = available[int(rng.integers(len(available)))]
             yield _Slice(
-                image=displayed(case[contrast])[k].astype(np.float64), outline=mask[k], tumour=tumour,
-                kind=TYPE_CLASSES.index("glioma" if tumour else "notumor"), dataset=dataset, patient=name,
+                image=displayed(case[contrast])[k].astype(np.float64),
+                outline=mask[k],
+                tumour=tumour,
+                kind=TYPE_CLASSES.index("glioma" if tumour else "notumor"),
+                dataset=dataset,
+                patient=name,
             )
 
 
 def _volumes(root: Path) -> Iterator[_Slice]:
     """Slices from the 3D sets' training parts, so that a source says less about the answer."""
     for folder in sorted((root / "lgg_stacks" / "train").glob("TCGA*")):
-        yield from _case_slices(read_packed_case(folder), "wt", ("flair", "flair", "t1ce"), f"tcga_{folder.name}",
-                                "lgg_stacks", 6, 6)
+        yield from _case_slices(
+            read_packed_case(folder), "wt", ("flair", "flair", "t1ce"), f"tcga_{folder.name}", "lgg_stacks", 6, 6
+        )
     for folder in sorted((root / "mri3d" / "full").iterdir()):
         if folder.name not in HELD_BACK and (folder / "meta.json").exists():
-            yield from _case_slices(read_packed_case(folder), "seg", ("t1ce", "flair", "t2", "t1"), folder.name,
-                                    "mri3d", 12, 8)
+            yield from _case_slices(
+                read_packed_case(folder), "seg", ("t1ce", "flair", "t2", "t1"), folder.name, "mri3d", 12, 8
+            )
     for folder in sorted((root / "mri3d" / "partial").glob("NEG_*")):
-        yield from _case_slices(read_packed_case(folder), None, ("t1ce", "flair", "t2", "t1"), folder.name,
-                                "mri3d", 0, 24)
+        yield from _case_slices(
+            read_packed_case(folder), None, ("t1ce", "flair", "t2", "t1"), folder.name, "mri3d", 0, 24
+        )
 
 
 def read_slices(root: Path, split: str) -> SliceSet:
@@ -153,10 +171,13 @@ def read_slices(root: Path, split: str) -> SliceSet:
         outlines.append(np.round(outline.reshape(28, 8, 28, 8).mean((1, 3)) * 255).astype(np.uint8))
         kept.append(one)
     return SliceSet(
-        images=np.stack(images), outlines=np.stack(outlines),
-        tumour=np.array([one.tumour for one in kept], np.int8), kind=np.array([one.kind for one in kept], np.int8),
+        images=np.stack(images),
+        outlines=np.stack(outlines),
+        tumour=np.array([one.tumour for one in kept], np.int8),
+        kind=np.array([one.kind for one in kept], np.int8),
         outlined=np.array([one.outline is not None for one in kept]),
-        dataset=np.array([one.dataset for one in kept]), patient=np.array([one.patient for one in kept]),
+        dataset=np.array([one.dataset for one in kept]),
+        patient=np.array([one.patient for one in kept]),
     )
 
 

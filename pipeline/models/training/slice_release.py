@@ -55,10 +55,22 @@ class SliceModel:
 
 
 MODELS = (
-    SliceModel(name="ResNet50-Binary-Detection", task="detection", file=DETECTION_FILE, format="keras",
-               head="detection", classes=DETECTION_CLASSES),
-    SliceModel(name="Brain-Tumor-Classification-ResNet50", task="type", file=TYPE_FILE, format="keras-h5",
-               head="type", classes=TYPE_CLASSES),
+    SliceModel(
+        name="ResNet50-Binary-Detection",
+        task="detection",
+        file=DETECTION_FILE,
+        format="keras",
+        head="detection",
+        classes=DETECTION_CLASSES,
+    ),
+    SliceModel(
+        name="Brain-Tumor-Classification-ResNet50",
+        task="type",
+        file=TYPE_FILE,
+        format="keras-h5",
+        head="type",
+        classes=TYPE_CLASSES,
+    ),
 )
 
 
@@ -137,14 +149,28 @@ def release(data: Path, run: Path, folder: Path, version: str, *, with_test: boo
         exact.save(path)
         halve_weights(path, model.classes)
         entry = {
-            "name": model.name, "task": model.task, "file": model.file, "version": version, "format": model.format,
-            "input_size": 224, "classes": list(model.classes), "roles": ["T1CE", "FLAIR", "T2", "T1"],
-            "threshold": 0.5, "temperature": 1.0,
+            "name": model.name,
+            "task": model.task,
+            "file": model.file,
+            "version": version,
+            "format": model.format,
+            "input_size": 224,
+            "classes": list(model.classes),
+            "roles": ["T1CE", "FLAIR", "T2", "T1"],
+            "threshold": 0.5,
+            "temperature": 1.0,
             "architecture": {
-                "network": "ResNet50 (3-4-6-3)", "width": 0.5, "channels": 1, "works_at": int(epoch["size"]),
-                "parameters": int(exact.count_params()), "stored": "float16", "computed": "float32",
+                "network": "ResNet50 (3-4-6-3)",
+                "width": 0.5,
+                "channels": 1,
+                "works_at": int(epoch["size"]),
+                "parameters": int(exact.count_params()),
+                "stored": "float16",
+                "computed": "float32",
             },
-            "data": DATA_NOTE, "licence": "research use only; see the card", "date": "2026-11-23",
+            "data": DATA_NOTE,
+            "licence": "research use only; see the card",
+            "date": "2026-11-23",
             "card": f"cards/{model.name}.md",
         }
         register(folder, entry)
@@ -193,9 +219,12 @@ def _temperature(probabilities: NDArray[Any], slices: SliceSet, task: str) -> fl
 def _figures(probabilities: NDArray[Any], slices: SliceSet, model: SliceModel) -> dict[str, Any]:
     labels = [TYPE_CLASSES[k] if k != UNSPECIFIED else "tumor_unspecified" for k in slices.kind]
     return summarise(
-        labels, slices.dataset.tolist(), slices.patient.tolist(),
+        labels,
+        slices.dataset.tolist(),
+        slices.patient.tolist(),
         detection=probabilities[:, 1] if model.task == "detection" else None,
-        kinds=probabilities if model.task == "type" else None, kind_classes=TYPE_CLASSES,
+        kinds=probabilities if model.task == "type" else None,
+        kind_classes=TYPE_CLASSES,
     )
 
 
@@ -212,8 +241,7 @@ def main(arguments: list[str] | None = None) -> None:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    release(chosen.data, chosen.run, chosen.models, chosen.version, with_test=not chosen.without_test,
-            note=chosen.note)
+    release(chosen.data, chosen.run, chosen.models, chosen.version, with_test=not chosen.without_test, note=chosen.note)
 
 
 if __name__ == "__main__":

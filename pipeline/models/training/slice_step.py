@@ -25,8 +25,18 @@ def build_step(network: Any, average: Any, optimiser: Any, size: int) -> Any:
 
     pairs = list(zip(average.variables, network.variables, strict=True))
 
-    def step(pictures: Any, outlines: Any, tumour: Any, kind: Any, outlined: Any, maps: Any, curves: Any, lam: Any,
-             seed: Any, decay: Any) -> Any:
+    def step(
+        pictures: Any,
+        outlines: Any,
+        tumour: Any,
+        kind: Any,
+        outlined: Any,
+        maps: Any,
+        curves: Any,
+        lam: Any,
+        seed: Any,
+        decay: Any,
+    ) -> Any:
         outline = tf.image.resize(tf.cast(outlines, tf.float32)[..., None] / 255.0, [size, size])
         image = tf.cast(pictures, tf.float32)[..., None] / 255.0
         both = slice_augment.warp(tf.concat([image, outline], -1), maps, size)

@@ -56,6 +56,8 @@ def choose_threshold(whole: NDArray[np.float64], clear: NDArray[np.float64]) -> 
     # Of equals the lowest: a missed tumour is worse than a false alarm.
     best = float(round(middles[int(np.argmax(balance))], 3))
     return StudyThreshold(
-        threshold=best, sensitivity=float((whole >= best).mean()), specificity=float((clear < best).mean()),
+        threshold=best,
+        sensitivity=float((whole >= best).mean()),
+        specificity=float((clear < best).mean()),
         stacks=len(whole),
     )

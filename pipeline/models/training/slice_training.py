@@ -90,8 +90,13 @@ class SliceTrainer:
             started = time.monotonic()
             size = self.plan.sizes[epoch]
             losses = self._epoch(epoch, size)
-            row = {"epoch": epoch + 1, "size": size, **losses, **self.validate(size),
-                   "seconds": round(time.monotonic() - started, 1)}
+            row = {
+                "epoch": epoch + 1,
+                "size": size,
+                **losses,
+                **self.validate(size),
+                "seconds": round(time.monotonic() - started, 1),
+            }
             self.history.append(row)
             print(json.dumps(row), flush=True)
             self._keep(row)
@@ -104,9 +109,11 @@ class SliceTrainer:
         right = kinds[known].argmax(1) == self.val.kind[known]
         recalls = [right[self.val.kind[known] == k].mean() for k in range(len(TYPE_CLASSES))]
         figures = {
-            "detection_auc": auc(self.val.tumour, detection), "lgg_auc": auc(self.val.tumour[lgg], detection[lgg]),
+            "detection_auc": auc(self.val.tumour, detection),
+            "lgg_auc": auc(self.val.tumour[lgg], detection[lgg]),
             "detection_accuracy": float(((detection > 0.5) == self.val.tumour).mean()),
-            "type_accuracy": float(right.mean()), "type_recall": float(np.mean(recalls)),
+            "type_accuracy": float(right.mean()),
+            "type_recall": float(np.mean(recalls)),
         }
         figures["score"] = (figures["detection_auc"] + figures["lgg_auc"] + figures["type_recall"]) / 3
         return {name: round(float(value), 4) for name, value in figures.items()}
@@ -131,11 +138,14 @@ class SliceTrainer:
             lam = np.where(rng.random(BATCH) < MIXED_SHARE, rng.uniform(0.6, 1.0, BATCH), 1.0).astype(np.float32)
             kind = np.eye(len(TYPE_CLASSES) + 1, dtype=np.float32)[self.train.kind[index]][:, : len(TYPE_CLASSES)]
             total += step(
-                tf.constant(pictures[index]), tf.constant(outlines[index]),
-                tf.constant(self.train.tumour[index].astype(np.float32)), tf.constant(kind),
+                tf.constant(pictures[index]),
+                tf.constant(outlines[index]),
+                tf.constant(self.train.tumour[index].astype(np.float32)),
+                tf.constant(kind),
                 tf.constant(self.train.outlined[index].astype(np.float32)),
                 tf.constant(slice_augment.random_affine(rng, BATCH, size)),
-                tf.constant(slice_augment.brightness_curves(rng, BATCH)), tf.constant(lam),
+                tf.constant(slice_augment.brightness_curves(rng, BATCH)),
+                tf.constant(lam),
                 tf.constant([self.seed * 1000 + epoch, n * 100], tf.int32),
                 tf.constant(min(AVERAGE_DECAY, (1 + done) / (10 + done)), tf.float32),
             ).numpy()

@@ -88,8 +88,12 @@ def test_figures_per_dataset_and_patient_by_hand() -> None:
         [[0.6, 0.1, 0.2, 0.1], [0.2, 0.3, 0.4, 0.1], [0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1], [1, 0, 0, 0]]
     )
     figures = summarise(
-        labels, ["a", "a", "a", "a", "b"], ["p", "p", "q", "r", "s"],
-        detection=np.array([0.9, 0.3, 0.8, 0.4, 0.7]), kinds=kinds, kind_classes=KINDS,
+        labels,
+        ["a", "a", "a", "a", "b"],
+        ["p", "p", "q", "r", "s"],
+        detection=np.array([0.9, 0.3, 0.8, 0.4, 0.7]),
+        kinds=kinds,
+        kind_classes=KINDS,
     )
     overall = figures["detection"]["overall"]
     assert (overall["slices"], overall["accuracy"], overall["auc"]) == (5, 0.8, 0.75)

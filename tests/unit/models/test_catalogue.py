@@ -19,8 +19,14 @@ from pipeline.models.training.release import register
 from pipeline.report import ModelIdentity
 
 DETECTOR = {
-    "name": "d", "task": "detection", "file": "d.bin", "version": "1", "format": "fake", "input_size": 224,
-    "classes": ["notumor", "tumor"], "roles": ["T1CE", "FLAIR"],
+    "name": "d",
+    "task": "detection",
+    "file": "d.bin",
+    "version": "1",
+    "format": "fake",
+    "input_size": 224,
+    "classes": ["notumor", "tumor"],
+    "roles": ["T1CE", "FLAIR"],
 }
 KINDS = DETECTOR | {"name": "k", "task": "type", "file": "k.bin", "classes": ["glioma", "notumor"]}
 

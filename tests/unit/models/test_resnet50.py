@@ -38,8 +38,14 @@ def tiny(size: int = 16, channels: int = 1, outputs: int = 4, activation: str | 
 
 def entry_for(folder: Path, file: str, **changes: Any) -> ManifestEntry:
     values: dict[str, Any] = {
-        "name": "tiny", "task": "type", "file": file, "version": "1", "input_size": 16, "classes": KINDS,
-        "format": "keras-h5" if file.endswith(".h5") else "keras", "roles": ["T1CE"],
+        "name": "tiny",
+        "task": "type",
+        "file": file,
+        "version": "1",
+        "input_size": 16,
+        "classes": KINDS,
+        "format": "keras-h5" if file.endswith(".h5") else "keras",
+        "roles": ["T1CE"],
         "sha256": file_sha256(folder / file) if (folder / file).exists() else "0" * 64,
     }
     return ManifestEntry.from_json(values | changes)

@@ -23,9 +23,13 @@ def made_up(count: int) -> SliceSet:
     rng = np.random.default_rng(0)
     kind = np.resize(np.array([0, 1, 2, 3, UNSPECIFIED], np.int8), count)
     return SliceSet(
-        images=rng.integers(0, 256, (count, 224, 224), np.uint8), outlines=np.zeros((count, 28, 28), np.uint8),
-        tumour=(kind != 2).astype(np.int8), kind=kind, outlined=np.ones(count, bool),
-        dataset=np.resize(np.array(["lgg", "other", "lgg"]), count), patient=np.arange(count).astype(np.str_),
+        images=rng.integers(0, 256, (count, 224, 224), np.uint8),
+        outlines=np.zeros((count, 28, 28), np.uint8),
+        tumour=(kind != 2).astype(np.int8),
+        kind=kind,
+        outlined=np.ones(count, bool),
+        dataset=np.resize(np.array(["lgg", "other", "lgg"]), count),
+        patient=np.arange(count).astype(np.str_),
     )
 
 
