@@ -22,7 +22,7 @@ from dicom_node.config import load_config
 from dicom_node.demo_pacs import DemoPacs, free_port
 from dicom_node.errors import Permanent
 from dicom_node.outbound.scu import DicomSender, echo
-from dicom_node.outbound.sending import Destination, OutgoingObject, Verdict
+from dicom_node.outbound.sending import Destination, Verdict, outgoing_file
 from dicom_node.phantom.study import PhantomStudy, make_study
 from dicom_node.phantom.write_dicom import write_study
 from dicom_node.store import Store, open_store
@@ -132,17 +132,7 @@ def _wait_for_node(node: Destination, folder: Path) -> None:
 
 
 def _send(node: Destination, files: list[Path]) -> None:
-    objects = []
-    for path in files:
-        meta = dcmread(path, stop_before_pixels=True).file_meta
-        objects.append(
-            OutgoingObject(
-                path=path,
-                sop_class_uid=str(meta.MediaStorageSOPClassUID),
-                sop_instance_uid=str(meta.MediaStorageSOPInstanceUID),
-                transfer_syntax_uid=str(meta.TransferSyntaxUID),
-            )
-        )
+    objects = [outgoing_file(path) for path in files]
     outcomes = DicomSender(node, "DEMOPACS").send(objects)
     refused = [outcome for outcome in outcomes if outcome.verdict is not Verdict.SENT]
     if refused:

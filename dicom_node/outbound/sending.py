@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from pydicom.filereader import read_file_meta_info
+
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
@@ -38,6 +40,17 @@ class OutgoingObject:
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
+
+
+def outgoing_file(path: Path) -> OutgoingObject:
+    """A DICOM file as it would be sent, named by its file meta information. Raises OSError, InvalidDicomError."""
+    meta = read_file_meta_info(path)
+    return OutgoingObject(
+        path=path,
+        sop_class_uid=str(meta.MediaStorageSOPClassUID),
+        sop_instance_uid=str(meta.MediaStorageSOPInstanceUID),
+        transfer_syntax_uid=str(meta.TransferSyntaxUID),
+    )
 
 
 class Verdict(StrEnum):

@@ -10,12 +10,10 @@ from pathlib import Path
 from types import TracebackType
 
 import yaml
-from pydicom import dcmread
-from pynetdicom import AE, StoragePresentationContexts
 
 from dicom_node.config import NodeConfig, load_config
-from dicom_node.outbound.scu import echo
-from dicom_node.outbound.sending import Destination
+from dicom_node.outbound.scu import DicomSender, echo
+from dicom_node.outbound.sending import Destination, Verdict, outgoing_file
 from dicom_node.store import Store, open_store
 from storage.lifecycle import END_STATES, ScanState
 from storage.scan_rows import ScanRow
@@ -106,27 +104,6 @@ class TruthNode:
 
 
 def send(address: Destination, paths: Sequence[Path], calling: str = "MODALITY") -> list[Path]:
-    """C-STORE `paths` over one association; those that were acknowledged with Success."""
-    ae = AE(ae_title=calling)
-    ae.requested_contexts = [c for c in StoragePresentationContexts if "MR" in c.abstract_syntax.name][:8]
-    ae.add_requested_context("1.2.840.10008.5.1.4.1.1.7")
-    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
-    association = ae.associate(address.host, address.port, ae_title=address.ae_title)
-    acknowledged: list[Path] = []
-    if not association.is_established:
-        return acknowledged
-    try:
-        for path in paths:
-            if not association.is_established:
-                break
-            status = association.send_c_store(dcmread(path))
-            if getattr(status, "Status", None) == 0x0000:
-                acknowledged.append(path)
-    except (RuntimeError, ConnectionError):
-        pass  # the node died under the association: what was acknowledged is what counts
-    finally:
-        if association.is_established:
-            association.release()
-        else:
-            association.abort()
-    return acknowledged
+    """C-STORE `paths` over one association; those that were acknowledged, also where the node died in between."""
+    outcomes = DicomSender(address, calling).send([outgoing_file(path) for path in paths])
+    return [path for path, outcome in zip(paths, outcomes, strict=True) if outcome.verdict is Verdict.SENT]
