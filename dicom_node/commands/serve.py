@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -45,7 +46,10 @@ def work(config: ConfigOption = None) -> None:
     with store.files.lock(f"worker-{loaded.engine.executor_id}"):
         worker = build_worker(loaded, store)
         _run(worker.start, worker.stop)
-    store.database.close()
+        store.database.close()
+        # An analysis under way would hold the interpreter until it ends; its run resumes at the next start instead.
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def web(config: ConfigOption = None) -> None:

@@ -26,7 +26,7 @@ class TruthNode:
     """A truth node in `folder`; `start`, `kill` and `start` again keep its port, files and rows."""
 
     def __init__(
-        self, folder: Path, seed: int, pacs_ae_title: str, pacs_port: int, *, port: int = 0, study_quiet_s: float = 3.0
+        self, folder: Path, seed: int, pacs_ae_title: str, pacs_port: int, *, port: int = 0, study_quiet_s: float = 60.0
     ) -> None:
         self.seed = seed
         self.folder = folder

@@ -137,6 +137,7 @@ def main() -> None:
     stopping.wait()
     receiver.stop()
     worker.stop()
+    os._exit(0)  # as `tumor-node work` ends
 
 
 if __name__ == "__main__":
