@@ -87,7 +87,11 @@ class Campaign:
         killed = self.node.process is not None and self._wait_for_death()
         missing = [path for path in paths if path not in acknowledged]
         self.node.start("--still")
-        acknowledged += send(self.node.address, missing)
+        for _ in range(5):  # as a modality does, until all is acknowledged
+            acknowledged += send(self.node.address, missing)
+            missing = [path for path in paths if path not in acknowledged]
+            if not missing:
+                break
         scan = self.node.wait_for_end(study.study_instance_uid, 120.0)
         segs, srs = self._at_the_pacs(study.study_instance_uid)
         lost = sum(not self._is_kept(path) for path in acknowledged)
