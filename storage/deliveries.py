@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from storage.clock import Clock, utc_now
 from storage.columns import one_line
+from storage.commitments import owe_commitment
 from storage.database import Database
 from storage.errors import NotFound
 from storage.rows import detached
@@ -89,9 +90,19 @@ class DeliveryRepository:
             session.flush()
             return _rows(session, _query().where(Delivery.id.in_([delivery.id for delivery in taken])))
 
-    def mark_sent(self, delivery_id: int) -> DeliveryRow:
-        """The destination has it. Raises NotFound."""
-        return self._mark(delivery_id, DeliveryState.SENT, None, "")
+    def is_due(self, destination: str) -> bool:
+        """True where something could be taken for a destination now."""
+        query = select(Delivery.id).where(
+            Delivery.state == DeliveryState.OWED.value,
+            Delivery.destination == destination,
+            Delivery.next_attempt_at <= self._clock(),
+        )
+        with self._database.read() as session:
+            return session.scalar(query.limit(1)) is not None
+
+    def mark_sent(self, delivery_id: int, *, commit: bool = False) -> DeliveryRow:
+        """The destination has it. commit: it is then owed the question of storage commitment. Raises NotFound."""
+        return self._mark(delivery_id, DeliveryState.SENT, None, "", commit=commit)
 
     def mark_failed(self, delivery_id: int, next_attempt_at: datetime | None, error: str) -> DeliveryRow:
         """The attempt failed; try again at the time given, or never where it is None. What was sent stays sent.
@@ -102,7 +113,9 @@ class DeliveryRepository:
         state = DeliveryState.FAILED if next_attempt_at is None else DeliveryState.OWED
         return self._mark(delivery_id, state, next_attempt_at, error)
 
-    def _mark(self, delivery_id: int, state: DeliveryState, next_at: datetime | None, error: str) -> DeliveryRow:
+    def _mark(
+        self, delivery_id: int, state: DeliveryState, next_at: datetime | None, error: str, *, commit: bool = False
+    ) -> DeliveryRow:
         with self._database.write() as session:
             delivery = session.get(Delivery, delivery_id, with_for_update=True)
             if delivery is None:
@@ -111,6 +124,8 @@ class DeliveryRepository:
             if state is DeliveryState.SENT or delivery.state == DeliveryState.OWED:
                 if delivery.state != DeliveryState.SENT and state is DeliveryState.SENT:
                     delivery.sent_at = self._clock()
+                    if commit:
+                        owe_commitment(session, delivery_id, self._clock())
                 delivery.state, delivery.last_error = state.value, one_line(error)
                 delivery.next_attempt_at = next_at or delivery.next_attempt_at
             session.flush()
@@ -124,6 +139,44 @@ class DeliveryRepository:
             for delivery in refused:
                 delivery.state, delivery.next_attempt_at = DeliveryState.OWED.value, self._clock()
             return len(refused)
+
+    def owe_once_more(self, delivery_id: int) -> DeliveryRow:
+        """Owe anew one object that was refused, or sent and not kept (a person asked for it). Raises NotFound."""
+        with self._database.write() as session:
+            delivery = session.get(Delivery, delivery_id, with_for_update=True)
+            if delivery is None:
+                raise NotFound("delivery", delivery_id)
+            delivery.state, delivery.next_attempt_at = DeliveryState.OWED.value, self._clock()
+            delivery.created_at = self._clock()  # the days after which it is given up begin anew
+            session.flush()
+            return _rows(session, _query().where(Delivery.id == delivery_id))[0]
+
+    def give_up(self, destination: str, owed_before: datetime, reason: str) -> int:
+        """Fail what has been owed to a destination since before a time; how many."""
+        query = select(Delivery).where(
+            Delivery.state == DeliveryState.OWED.value,
+            Delivery.destination == destination,
+            Delivery.created_at <= owed_before,
+        )
+        with self._database.write() as session:
+            old = list(session.scalars(query.with_for_update(skip_locked=True)))
+            for delivery in old:
+                delivery.state, delivery.last_error = DeliveryState.FAILED.value, one_line(reason)
+            return len(old)
+
+    def dead_letters(self, *, limit: int = 200) -> list[DeliveryRow]:
+        """What destinations refused for good, the latest first."""
+        query = _query().order_by(None).where(Delivery.state == DeliveryState.FAILED.value)
+        with self._database.read() as session:
+            return _rows(session, query.order_by(Delivery.next_attempt_at.desc(), Delivery.id.desc()).limit(limit))
+
+    def get(self, delivery_id: int) -> DeliveryRow:
+        """One delivery. Raises NotFound."""
+        with self._database.read() as session:
+            found = _rows(session, _query().where(Delivery.id == delivery_id))
+        if not found:
+            raise NotFound("delivery", delivery_id)
+        return found[0]
 
     def of_scan(self, scan_id: str) -> list[DeliveryRow]:
         """Every delivery of a scan, oldest first."""

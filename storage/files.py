@@ -50,9 +50,24 @@ class FileStore:
         Raises:
             StorageFull: less than `min_free_bytes` is free. StorageFault.
         """
+        self.check_room()
+        with SpoolFile(self.root / "spool") as spool:
+            yield spool
+
+    def check_room(self) -> None:
+        """Raise StorageFull where less than `min_free_bytes` is free; StorageFault."""
         if self.free_bytes() < self._min_free_bytes:
             raise StorageFull("the storage is nearly full: free some space, receiving goes on by itself")
-        with SpoolFile(self.root / "spool") as spool:
+
+    @contextmanager
+    def second_name(self, path: Path) -> Iterator[SpoolFile]:
+        """A complete file below the root as a spool file: `commit` gives it a second name, `path` stays.
+
+        Raises:
+            StorageFault: it cannot be read. UnsafePath: it is not below the root.
+        """
+        self.relative(path)
+        with SpoolFile.of_file(self.root / "spool", path) as spool:
             yield spool
 
     def commit(self, spool: SpoolFile, study_uid: str, series_uid: str, sop_uid: str) -> str:
@@ -129,6 +144,10 @@ class FileStore:
     def upload_folder(self, scan_id: str) -> Path:
         """The folder of a scan's uploaded files, made where it is missing. Raises as `run_folder`."""
         return self._lasting_folder(self.root / "uploads" / safe_name(scan_id))
+
+    def make_folder(self, relative: str) -> Path:
+        """A folder of the store, made where it is missing. Raises UnsafePath, StorageFull, StorageFault."""
+        return self._lasting_folder(inside(self.root, relative))
 
     # reading
 

@@ -49,6 +49,8 @@ class ScanEvent(StrEnum):
     FAIL = "fail"
     RETRY = "retry"
     """A person, or the back-off policy, wants another run."""
+    RESEND = "resend"
+    """A person wants what a destination refused sent once more, as it is."""
 
 
 _S = ScanState
@@ -85,6 +87,7 @@ TRANSITIONS: Mapping[tuple[ScanState, ScanEvent], ScanState] = {
     (_S.INELIGIBLE, _E.RETRY): _S.READY,
     (_S.FAILED, _E.AMEND): _S.ASSEMBLING,
     (_S.FAILED, _E.RETRY): _S.READY,
+    (_S.FAILED, _E.RESEND): _S.DELIVERING,
 }
 
 #: States in which the completeness rule still watches the scan.

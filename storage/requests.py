@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -56,11 +57,11 @@ class RequestRepository:
                 session.flush()
             return _row(same)
 
-    def pending(self, limit: int = 100) -> list[RequestRow]:
-        """Requests nobody has handled, oldest first."""
-        query = select(Request).where(Request.handled_at.is_(None)).order_by(Request.id).limit(limit)
+    def pending(self, limit: int = 100, *, kinds: Collection[RequestKind] = tuple(RequestKind)) -> list[RequestRow]:
+        """Requests of these kinds that nobody has handled, oldest first."""
+        query = select(Request).where(Request.handled_at.is_(None), Request.kind.in_([kind.value for kind in kinds]))
         with self._database.read() as session:
-            return [_row(request) for request in session.scalars(query)]
+            return [_row(request) for request in session.scalars(query.order_by(Request.id).limit(limit))]
 
     def of_scan(self, scan_id: str) -> list[RequestRow]:
         """Every request for a scan, oldest first."""

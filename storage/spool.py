@@ -14,6 +14,7 @@ from storage.durable import FILE_MODE, as_storage_error, write_all
 from storage.errors import StorageFault
 
 SUFFIX = ".part"
+_CHUNK = 1 << 20
 
 
 class SpoolFile:
@@ -35,6 +36,26 @@ class SpoolFile:
         except OSError as error:
             self.discard()
             raise as_storage_error(error, "beginning a file", self.path) from error
+
+    @classmethod
+    def of_file(cls, folder: Path, path: Path) -> SpoolFile:
+        """A complete file under a second name, with its size and hash. Raises StorageFull, StorageFault."""
+        spool = cls.__new__(cls)
+        spool.path = folder / f"{uuid.uuid4().hex}{SUFFIX}"
+        spool.size, spool._digest, spool._handle = 0, hashlib.sha256(), -1
+        try:
+            os.link(path, spool.path)
+            spool._handle = os.open(spool.path, os.O_RDWR | os.O_CLOEXEC)
+            # Where its writer still holds the lock, which is the file's and not the name's, no sweep takes it either.
+            with suppress(BlockingIOError):
+                fcntl.flock(spool._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while chunk := os.read(spool._handle, _CHUNK):
+                spool._digest.update(chunk)
+                spool.size += len(chunk)
+        except OSError as error:
+            spool.discard()
+            raise as_storage_error(error, "reading a received file", path) from error
+        return spool
 
     @property
     def sha256(self) -> str:

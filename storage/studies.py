@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from storage.scan_opening import scan_for_instance
 from storage.study_reading import StudyReading
-from storage.tables import ConflictingObject, Instance, Scan, Series, Study
+from storage.tables import ConflictingObject, Instance, ResultObject, Scan, Series, Study
 from storage.transitions import add_event
 from storage.vocabulary import ConflictKind
 
@@ -26,6 +27,7 @@ class InstanceRecord:
 
     path: relative to the storage root. size: bytes. sha256: of the file. own_object: made by this node.
     upload_scan_id: the scan made for the upload it came in; it becomes the study's scan where the study has none.
+    received_at: when it came, None for now. A study is quiet since its last row was made, not since this.
     """
 
     sop_instance_uid: str
@@ -49,6 +51,7 @@ class InstanceRecord:
     header: dict[str, Any] = field(default_factory=dict)
     own_object: bool = False
     upload_scan_id: str | None = None
+    received_at: datetime | None = None
 
 
 class Outcome(StrEnum):
@@ -88,7 +91,14 @@ class StudyRepository(StudyReading):
         Raises:
             StorageBusy, StorageFull, StorageFault, StorageUnavailable: nothing was committed.
         """
-        return self._database.run(lambda session: _record(session, record, self._clock()))
+        (recorded,) = self.record_instances([record])
+        return recorded
+
+    def record_instances(self, records: Sequence[InstanceRecord]) -> list[Recorded]:
+        """Commit many instances in their order, all or none. Raises as `record_instance`."""
+        if not records:
+            return []
+        return self._database.run(lambda session: [_record(session, record, self._clock()) for record in records])
 
 
 def _record(session: Session, record: InstanceRecord, now: datetime) -> Recorded:
@@ -102,6 +112,9 @@ def _record(session: Session, record: InstanceRecord, now: datetime) -> Recorded
         if known.sha256 == record.sha256:
             return Recorded(outcome=Outcome.DUPLICATE, path=known.path, scan_id=known.id)
         return _keep_apart(session, record, ConflictKind.CONTENT, now)
+    if not record.own_object and _is_result(session, record.sop_instance_uid):
+        # A PACS may take our marks off an object; its UID still says whose it is.
+        record = replace(record, own_object=True)
     study = session.scalars(select(Study).where(Study.study_instance_uid == record.study_instance_uid)).one_or_none()
     if study is not None and not _same_patient(study, record):
         return _keep_apart(session, record, ConflictKind.IDENTITY, now)
@@ -133,12 +146,17 @@ def _record(session: Session, record: InstanceRecord, now: datetime) -> Recorded
             calling_ae=record.calling_ae,
             header=record.header,
             own_object=record.own_object,
-            received_at=now,
+            received_at=record.received_at or now,
         )
     )
     session.flush()
     scan_id = scan.id if scan else session.scalar(select(Scan.id).where(Scan.study_id == study.id))
     return Recorded(outcome=Outcome.NEW, path=record.path, scan_id=scan_id, amended=amended)
+
+
+def _is_result(session: Session, sop_instance_uid: str) -> bool:
+    query = select(ResultObject.id).where(ResultObject.sop_instance_uid == sop_instance_uid)
+    return session.scalar(query) is not None
 
 
 def _same_patient(study: Study, record: InstanceRecord) -> bool:
@@ -171,7 +189,7 @@ def _keep_apart(session: Session, record: InstanceRecord, kind: ConflictKind, no
             sha256=record.sha256,
             calling_ae=record.calling_ae,
             header=record.header,
-            received_at=now,
+            received_at=record.received_at or now,
         )
         session.add(kept)
         text = f"{kind.value} conflict: SOP instance {record.sop_instance_uid} was kept apart"
@@ -190,7 +208,7 @@ def _new_study(session: Session, record: InstanceRecord, now: datetime) -> Study
         study_description=record.study_description,
         accession_number=record.accession_number,
         calling_ae=record.calling_ae,
-        first_received_at=now,
+        first_received_at=record.received_at or now,
         last_received_at=now,
     )
     session.add(study)

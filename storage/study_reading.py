@@ -93,6 +93,20 @@ class StudyReading:
         with self._database.read() as session:
             return [conflict_row(row) for row in session.scalars(query.order_by(ConflictingObject.id))]
 
+    def returned_results(self, sop_instance_uids: Sequence[str]) -> dict[str, InstanceRow]:
+        """Those of these SOP Instance UIDs that are results of this node and were received back before."""
+        query = (
+            select(Instance, Series.series_instance_uid)
+            .join(Series, Instance.series_id == Series.id)
+            .join(ResultObject, ResultObject.sop_instance_uid == Instance.sop_instance_uid)
+            .where(Instance.sop_instance_uid.in_(sop_instance_uids))
+        )
+        with self._database.read() as session:
+            return {
+                found.sop_instance_uid: detached(InstanceRow, found, series_instance_uid=uid)
+                for found, uid in session.execute(query)
+            }
+
     def known_paths(self) -> set[str]:
         """Every relative path a row refers to: a received file that is not here was cut off before its row."""
         with self._database.read() as session:

@@ -39,7 +39,8 @@ class Base(DeclarativeBase):
     }
 
 
-def _one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
+def one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
+    """The constraint that a column holds one of these words."""
     return CheckConstraint(f"{column} IN ({', '.join(repr(word.value) for word in words)})", name=column)
 
 
@@ -47,7 +48,7 @@ class User(Base):
     """An account. `username_key` and `email` are the normalised forms that must be unique."""
 
     __tablename__ = "users"
-    __table_args__ = (_one_of("role", Role), _one_of("status", AccountStatus))
+    __table_args__ = (one_of("role", Role), one_of("status", AccountStatus))
     id: Mapped[int] = mapped_column(primary_key=True)
     username: Mapped[str]
     username_key: Mapped[str] = mapped_column(unique=True)
@@ -121,7 +122,7 @@ class ConflictingObject(Base):
     """An object that contradicts what is stored: its file is kept, apart, and never analysed."""
 
     __tablename__ = "conflicts"
-    __table_args__ = (UniqueConstraint("sop_instance_uid", "sha256"), _one_of("kind", ConflictKind))
+    __table_args__ = (UniqueConstraint("sop_instance_uid", "sha256"), one_of("kind", ConflictKind))
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
     sop_instance_uid: Mapped[str]
@@ -141,8 +142,8 @@ class Scan(Base):
 
     __tablename__ = "scans"
     __table_args__ = (
-        _one_of("status", ScanState),
-        _one_of("source", Source),
+        one_of("status", ScanState),
+        one_of("source", Source),
         CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
         Index(None, "created_at", "id"),
     )
@@ -172,7 +173,7 @@ class Run(Base):
     """One analysis of frozen inputs. `id` is '<scan id>-<n>'."""
 
     __tablename__ = "runs"
-    __table_args__ = (UniqueConstraint("scan_id", "inputs_digest"), _one_of("state", RunState))
+    __table_args__ = (UniqueConstraint("scan_id", "inputs_digest"), one_of("state", RunState))
     id: Mapped[str] = mapped_column(primary_key=True)
     scan_id: Mapped[str] = mapped_column(ForeignKey("scans.id"))
     number: Mapped[int]
@@ -208,7 +209,7 @@ class Delivery(Base):
     __table_args__ = (
         UniqueConstraint("result_object_id", "destination"),
         Index(None, "state", "next_attempt_at"),
-        _one_of("state", DeliveryState),
+        one_of("state", DeliveryState),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     result_object_id: Mapped[int] = mapped_column(ForeignKey("result_objects.id"))
@@ -238,7 +239,7 @@ class Request(Base):
     """What a person asked for on the dashboard; the worker finds it and marks it handled."""
 
     __tablename__ = "requests"
-    __table_args__ = (_one_of("kind", RequestKind),)
+    __table_args__ = (one_of("kind", RequestKind),)
     id: Mapped[int] = mapped_column(primary_key=True)
     scan_id: Mapped[str] = mapped_column(ForeignKey("scans.id"), index=True)
     kind: Mapped[str]

@@ -62,3 +62,44 @@ class RequestKind(StrEnum):
     PROCESS_NOW = "process-now"
     RETRY = "retry"
     ROLE_OVERRIDE = "role-override"
+    RESEND = "resend"
+    FETCH = "fetch"
+
+
+class CommitmentState(StrEnum):
+    """What a destination says of keeping an object for good.
+
+    `owed`: not asked yet. `asked`: its report is awaited. `not-confirmed`: it never came, or the peer does not offer
+    the service; nothing waits for it any longer.
+    """
+
+    OWED = "owed"
+    ASKED = "asked"
+    COMMITTED = "committed"
+    FAILED = "failed"
+    UNCONFIRMED = "not-confirmed"
+
+
+class ReportState(StrEnum):
+    """Our answer to a peer's commitment request: `owed`, `answered`, or `given-up` as nobody took it."""
+
+    OWED = "owed"
+    ANSWERED = "answered"
+    GIVEN_UP = "given-up"
+
+
+class PacsAnswerState(StrEnum):
+    """What came of asking a PACS about a study. `mismatch`: it files the study under another patient."""
+
+    ANSWERED = "answered"
+    UNKNOWN = "unknown"
+    NO_ANSWER = "no-answer"
+    MISMATCH = "mismatch"
+
+
+class AnswerMode(StrEnum):
+    """How a model answered: `active` and `ab` for the report, `shadow` for the record alone."""
+
+    ACTIVE = "active"
+    SHADOW = "shadow"
+    AB = "ab"

@@ -8,6 +8,10 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection
 
+# Their tables join the metadata.
+import storage.edge_tables
+import storage.model_tables
+import storage.outward_tables  # noqa: F401
 from storage.columns import CleanText, UtcDateTime
 from storage.engines import make_engine
 from storage.tables import Base
