@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from benchmarks.classifier import classifier_memory, classifier_rows
 from benchmarks.conversion import conversion_rows
 from benchmarks.ingest import ingest_rows
 from dicom_node.phantom.study import make_study
@@ -22,10 +23,14 @@ def main() -> None:
         rows = [
             *ingest_rows(list(series.paths), Path(folder), ROUNDS),
             *conversion_rows(list(series.paths), Path(folder), ROUNDS),
+            *classifier_rows(Path(folder), ROUNDS),
         ]
+        memory = classifier_memory(Path(folder))
     print(f"{'what':<46} {'ours s':>8} {'peer s':>8} {'ours/peer':>10}   peer")
     for row in rows:
         print(f"{row.what:<46} {row.ours_s:8.2f} {row.peer_s:8.2f} {row.ratio:10.2f}   {row.peer}")
+    for line in memory:
+        print(line)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,19 @@ from dicom_node.config import NodeConfig
 from dicom_node.models_status import read_models_status
 from dicom_node.store import Store
 from pipeline.models.catalogue import check_models
+from storage.circuits import CircuitRepository
 from storage.clock import Clock
 from storage.database import check_schema
 from storage.errors import StorageError
 from storage.lifecycle import ScanState
+from storage.receivers import ReceiverRepository, ReceiverRow
 from web.health import Check, HealthReport
 
 _QUEUED = (ScanState.READY, ScanState.ANALYSING, ScanState.REPORTING)
 #: A worker beats every ten seconds.
 _WORKER_SILENT = timedelta(seconds=60)
+#: A listener writes its row every five seconds.
+_RECEIVER_SILENT = timedelta(seconds=60)
 
 
 class NodeHealth:
@@ -26,6 +30,8 @@ class NodeHealth:
         self._config = config
         self._store = store
         self._clock = clock
+        self._circuits = CircuitRepository(store.database)
+        self._receivers = ReceiverRepository(store.database)
 
     def report(self) -> HealthReport:
         """The condition now."""
@@ -42,6 +48,7 @@ class NodeHealth:
         alive = [beat.executor_id for beat in beats if now - beat.at < _WORKER_SILENT]
         queued = self._store.scans.in_states(*_QUEUED)
         owed = self._store.deliveries.oldest_owed_age(now)
+        receivers = [row for row in self._receivers.all() if now - row.at < _RECEIVER_SILENT]
         return HealthReport(
             checks=(
                 Check(name="database", ok=schema is None, detail=schema or "reached, schema up to date"),
@@ -55,12 +62,36 @@ class NodeHealth:
                 *self._models(),
                 Check(name="worker", ok=bool(alive), detail=", ".join(alive) or "no worker is alive"),
             ),
+            destinations=self._destinations(),
+            receivers=tuple(_listener(row) for row in receivers),
+            backlog_bytes=sum(row.backlog_bytes for row in receivers),
             queue_length=len(queued),
             queue_age_s=max(((now - scan.updated_at).total_seconds() for scan in queued), default=None),
             delivery_age_s=None if owed is None else owed.total_seconds(),
+        )
+
+    def _destinations(self) -> tuple[Check, ...]:
+        """Each configured destination, by its circuit."""
+        circuits = {circuit.destination: circuit for circuit in self._circuits.all() if circuit.open}
+        return tuple(
+            Check(
+                name=section.name,
+                ok=section.name not in circuits,
+                detail="takes what it is sent"
+                if section.name not in circuits
+                else f"refuses what it is sent, left alone until {circuits[section.name].trial_at:%Y-%m-%d %H:%M} UTC: "
+                f"{circuits[section.name].last_error}",
+            )
+            for section in self._config.destinations
         )
 
     def _models(self) -> tuple[Check, ...]:
         """What the worker found when it loaded them; before the first worker, what the files alone show."""
         found = read_models_status(self._store.files) or check_models(self._config.models.folder)
         return tuple(Check(name=model.name, ok=model.ok, detail=model.detail) for model in found)
+
+
+def _listener(row: ReceiverRow) -> Check:
+    open_now = f"{row.associations} associations, {row.backlog_bytes >> 20} MB to index"
+    detail = f"takes no association: {row.pressure} ({open_now})" if row.pressure else open_now
+    return Check(name=row.name, ok=not row.pressure, detail=detail)

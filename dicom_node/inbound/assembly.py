@@ -46,10 +46,14 @@ class AssemblyPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesFacts:
-    """One received series. last_received_at: when its latest new object came (timezone-aware)."""
+    """One received series. last_received_at: when its latest new object came (timezone-aware).
+
+    held_by_pacs: instances the PACS says it has of it, None where it was not asked or did not say.
+    """
 
     headers: SeriesHeaders
     last_received_at: datetime
+    held_by_pacs: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,7 @@ class Decision:
 def decide(facts: StudyFacts, policy: AssemblyPolicy, now: datetime) -> Decision:
     """Wait, go, or give up. `now` and the facts' times are timezone-aware."""
     roles = assign([s.headers for s in facts.series], facts.overrides)
-    whole = {s.headers.series_instance_uid: completeness_of(s.headers) for s in facts.series}
+    whole = {s.headers.series_instance_uid: completeness_of(s.headers, s.held_by_pacs) for s in facts.series}
     quiet_at = facts.last_received_at + timedelta(seconds=policy.study_quiet_s)
     cap_at = facts.first_received_at + timedelta(seconds=policy.study_cap_s)
     waiting = _waiting_for(facts, policy, roles, whole, now)

@@ -7,19 +7,23 @@ aside in quarantine (`uploads/quarantine/`, named by content) and noted in the a
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
 from dicom_node.inbound.headers import InstanceHeader, read_header
-from dicom_node.inbound.parsing import parse_data_set, split_part10
+from dicom_node.inbound.parsing import parse_data_set, parse_file, split_part10
 from dicom_node.inbound.part10 import file_head, valid_uid
 from dicom_node.inbound.refusals import ObjectUnreadable
 from dicom_node.uids import derive_uid
 from storage.audit import AuditRepository
 from storage.files import FileStore
 from storage.spool import SpoolFile
-from storage.studies import InstanceRecord, StudyRepository
+from storage.studies import InstanceRecord, Recorded, StudyRepository
+from storage.study_rows import InstanceRow
 
 _QUARANTINE = "quarantine"
 
@@ -54,13 +58,17 @@ class Receipt:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What the sender says of an object beside its data set: the command's UIDs, or a file's meta information."""
+    """What the sender says of an object beside its data set: the command's UIDs, or a file's meta information.
+
+    received_at: when it came, None for now.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
     calling_ae: str = ""
     upload_scan_id: str | None = None
+    received_at: datetime | None = None
 
 
 class Ingest:
@@ -71,32 +79,65 @@ class Ingest:
         self._studies = studies
         self._audit = audit
 
-    def receive(self, data_set: bytes, claim: Claim) -> Receipt:
-        """Keep one object. data_set: its bytes as they came, without file meta information.
+    def receive(self, data_set: bytes | Path, claim: Claim) -> Receipt:
+        """Keep one object. data_set: its bytes as they came, without file meta information; a path as `receive_all`.
 
         Raises:
             StorageError: nothing was kept and nothing may be acknowledged.
         """
+        (receipt,) = self.receive_all([(data_set, claim)])
+        return receipt
+
+    def receive_all(self, objects: Sequence[tuple[bytes | Path, Claim]]) -> list[Receipt]:
+        """Keep many objects, their rows in one transaction. A path: a Part-10 file of the store, which keeps its name.
+
+        Raises:
+            StorageError: some files may have been kept, no rows; to be called again with the same objects.
+        """
+        # Our own results that come back are kept once; a peer that echoes must not fill the store with coerced copies.
+        returned = self._studies.returned_results([claim.sop_instance_uid for _, claim in objects])
+        filed = [
+            _known(returned[uid]) if (uid := claim.sop_instance_uid) in returned else self._file(source, claim)
+            for source, claim in objects
+        ]
+        recorded = iter(self._studies.record_instances([kept for kept in filed if isinstance(kept, InstanceRecord)]))
+        return [kept if isinstance(kept, Receipt) else _receipt(kept, next(recorded)) for kept in filed]
+
+    def _file(self, source: bytes | Path, claim: Claim) -> InstanceRecord | Receipt:
+        """The file in its place and what its row is to say, or the receipt of what went to quarantine."""
         if not valid_uid(claim.sop_instance_uid) or not valid_uid(claim.sop_class_uid):
-            return self._quarantine(data_set, claim, Taken.INVALID_UID, "its SOP class or instance UID is not a UID")
+            return self._quarantine(source, claim, Taken.INVALID_UID, "its SOP class or instance UID is not a UID")
         try:
-            dataset = parse_data_set(data_set, claim.transfer_syntax_uid, stop_before_pixels=True)
+            if isinstance(source, Path):
+                dataset = parse_file(source, stop_before_pixels=True)
+            else:
+                dataset = parse_data_set(source, claim.transfer_syntax_uid, stop_before_pixels=True)
             header = read_header(dataset)
         except ObjectUnreadable as error:
-            return self._quarantine(data_set, claim, Taken.UNREADABLE, error.reason)
+            return self._quarantine(source, claim, Taken.UNREADABLE, error.reason)
         inside = (header.sop_class_uid or claim.sop_class_uid, header.sop_instance_uid or claim.sop_instance_uid)
         if inside != (claim.sop_class_uid, claim.sop_instance_uid):
             return self._quarantine(
-                data_set, claim, Taken.UID_MISMATCH, "the command names another SOP class or instance than the data set"
+                source, claim, Taken.UID_MISMATCH, "the command names another SOP class or instance than the data set"
             )
         header = normalised(header, claim)
-        with self._files.new_spool_file() as spool:
-            _write(spool, claim, data_set)
+        with self._spooled(source, claim) as spool:
             size, sha256 = spool.size, spool.sha256
             path = self._files.commit(
                 spool, header.study_instance_uid, header.series_instance_uid, header.sop_instance_uid
             )
-        return self._record(header, claim, path, size, sha256)
+        return _record(header, claim, path, size, sha256)
+
+    @contextmanager
+    def _spooled(self, source: bytes | Path, claim: Claim) -> Iterator[SpoolFile]:
+        if isinstance(source, Path):
+            with self._files.second_name(source) as spool:
+                yield spool
+            return
+        with self._files.new_spool_file() as spool:
+            spool.write(file_head(claim.sop_class_uid, claim.sop_instance_uid, claim.transfer_syntax_uid))
+            spool.write(source)
+            yield spool
 
     def receive_file(self, data: bytes, *, source: str, upload_scan_id: str | None = None) -> Receipt:
         """Keep one Part-10 file, as an upload brings it. source: stands where a sender's AE title would.
@@ -139,48 +180,26 @@ class Ingest:
             transfer_syntax_uid=syntax,
             calling_ae="",
         )
-        self._record(normalised(header, claim), claim, relative, len(data), hashlib.sha256(data).hexdigest())
+        sha256 = hashlib.sha256(data).hexdigest()
+        self._studies.record_instance(_record(normalised(header, claim), claim, relative, len(data), sha256))
         return True
 
-    def _record(self, header: InstanceHeader, claim: Claim, path: str, size: int, sha256: str) -> Receipt:
-        recorded = self._studies.record_instance(
-            InstanceRecord(
-                sop_instance_uid=header.sop_instance_uid,
-                sop_class_uid=header.sop_class_uid,
-                transfer_syntax_uid=header.transfer_syntax_uid,
-                study_instance_uid=header.study_instance_uid,
-                series_instance_uid=header.series_instance_uid,
-                modality=header.modality,
-                series_description=header.series_description,
-                patient_id=header.patient_id,
-                issuer_of_patient_id=header.issuer_of_patient_id,
-                patient_name=header.patient_name,
-                study_date=header.study_date,
-                study_description=header.study_description,
-                accession_number=header.accession_number,
-                instance_number=header.instance_number,
-                path=path,
-                size=size,
-                sha256=sha256,
-                calling_ae=claim.calling_ae,
-                header=header.to_json(),
-                own_object=header.own_object,
-                upload_scan_id=claim.upload_scan_id,
-            )
-        )
-        return Receipt(
-            taken=Taken(recorded.outcome.value),
-            path=recorded.path,
-            scan_id=recorded.scan_id,
-            sop_instance_uid=header.sop_instance_uid,
-        )
-
-    def _quarantine(self, data_set: bytes, claim: Claim, taken: Taken, reason: str) -> Receipt:
-        with self._files.new_spool_file() as spool:
-            spool.write(data_set)
+    def _quarantine(self, source: bytes | Path, claim: Claim, taken: Taken, reason: str) -> Receipt:
+        with self._files.second_name(source) if isinstance(source, Path) else self._files.new_spool_file() as spool:
+            if not isinstance(source, Path):
+                spool.write(source)
             path = self._files.commit_upload(spool, _QUARANTINE, f"{spool.sha256[:32]}.dataset")
         self._note(taken, path, reason, claim.calling_ae)
         return Receipt(taken=taken, path=path, reason=reason)
+
+    def quarantine(self, source: bytes | Path, claim: Claim, reason: str) -> Receipt:
+        """Keep an object aside that cannot be filed. Raises StorageError."""
+        return self._quarantine(source, claim, Taken.UNREADABLE, reason)
+
+    def note(self, kind: str, text: str) -> None:
+        """One line for the audit. Raises StorageError."""
+        if self._audit is not None:
+            self._audit.append(kind, text)
 
     def _note(self, taken: Taken, path: str, reason: str, calling_ae: str) -> None:
         if self._audit is not None:
@@ -208,6 +227,41 @@ def normalised(header: InstanceHeader, claim: Claim) -> InstanceHeader:
     )
 
 
-def _write(spool: SpoolFile, claim: Claim, data_set: bytes) -> None:
-    spool.write(file_head(claim.sop_class_uid, claim.sop_instance_uid, claim.transfer_syntax_uid))
-    spool.write(data_set)
+def _record(header: InstanceHeader, claim: Claim, path: str, size: int, sha256: str) -> InstanceRecord:
+    return InstanceRecord(
+        sop_instance_uid=header.sop_instance_uid,
+        sop_class_uid=header.sop_class_uid,
+        transfer_syntax_uid=header.transfer_syntax_uid,
+        study_instance_uid=header.study_instance_uid,
+        series_instance_uid=header.series_instance_uid,
+        modality=header.modality,
+        series_description=header.series_description,
+        patient_id=header.patient_id,
+        issuer_of_patient_id=header.issuer_of_patient_id,
+        patient_name=header.patient_name,
+        study_date=header.study_date,
+        study_description=header.study_description,
+        accession_number=header.accession_number,
+        instance_number=header.instance_number,
+        path=path,
+        size=size,
+        sha256=sha256,
+        calling_ae=claim.calling_ae,
+        header=header.to_json(),
+        own_object=header.own_object,
+        upload_scan_id=claim.upload_scan_id,
+        received_at=claim.received_at,
+    )
+
+
+def _known(row: InstanceRow) -> Receipt:
+    return Receipt(taken=Taken.DUPLICATE, path=row.path, sop_instance_uid=row.sop_instance_uid)
+
+
+def _receipt(record: InstanceRecord, recorded: Recorded) -> Receipt:
+    return Receipt(
+        taken=Taken(recorded.outcome.value),
+        path=recorded.path,
+        scan_id=recorded.scan_id,
+        sop_instance_uid=record.sop_instance_uid,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import pydicom
 from pydicom import config as pydicom_config
@@ -40,10 +41,14 @@ def parse_data_set(data: bytes, transfer_syntax_uid: str, *, stop_before_pixels:
         limit = MAX_INFLATED_HEADER_BYTES if stop_before_pixels else MAX_INFLATED_BYTES
         data = _inflate(data, limit, stop_before_pixels)
         syntax = ExplicitVRLittleEndian
+    return _parsed(BytesIO(data), syntax, transfer_syntax_uid, stop_before_pixels)
+
+
+def _parsed(stream: BinaryIO, syntax: UID, transfer_syntax_uid: str, stop_before_pixels: bool) -> Dataset:
     try:
         implicit, little = _encoding(syntax)
         dataset = pydicom.filereader.read_dataset(
-            BytesIO(data), implicit, little, stop_when=_at_pixels if stop_before_pixels else None
+            stream, implicit, little, stop_when=_at_pixels if stop_before_pixels else None
         )
         # Elements are converted lazily; walking the top level here brings a broken nesting to light in this guard.
         for element in dataset.elements():
@@ -65,8 +70,12 @@ def parse_file(path: Path, *, stop_before_pixels: bool) -> Dataset:
         ObjectUnreadable: as for `parse_data_set`, and for a file without file meta information.
         OSError: the file cannot be read.
     """
-    transfer_syntax_uid, data_set = split_part10(path.read_bytes())
-    return parse_data_set(data_set, transfer_syntax_uid, stop_before_pixels=stop_before_pixels)
+    with path.open("rb") as stream:
+        syntax = read_meta(stream)
+        if stop_before_pixels and syntax != DeflatedExplicitVRLittleEndian:
+            # Only the header is read: the pixels may be gigabytes.
+            return _parsed(stream, UID(syntax), syntax, stop_before_pixels)
+        return parse_data_set(stream.read(), syntax, stop_before_pixels=stop_before_pixels)
 
 
 def split_part10(data: bytes) -> tuple[str, bytes]:
@@ -75,16 +84,20 @@ def split_part10(data: bytes) -> tuple[str, bytes]:
     Raises:
         ObjectUnreadable: no DICM prefix, or file meta information that is broken or names no transfer syntax.
     """
-    if data[128:132] != b"DICM":
-        raise ObjectUnreadable("it has no DICM prefix at byte 128: it is not a DICOM file")
     stream = BytesIO(data)
-    stream.seek(132)
+    syntax = read_meta(stream)
+    return syntax, data[stream.tell() :]
+
+
+def read_meta(stream: BinaryIO) -> str:
+    """The transfer syntax a Part-10 file names; the stream is left at its data set. Raises ObjectUnreadable."""
+    if stream.read(132)[128:] != b"DICM":
+        raise ObjectUnreadable("it has no DICM prefix at byte 128: it is not a DICOM file")
     try:
         meta = pydicom.filereader.read_dataset(stream, False, True, stop_when=_after_group_2)
-        syntax = str(meta.TransferSyntaxUID)
+        return str(meta.TransferSyntaxUID)
     except Exception as error:  # pydicom documents no closed set of errors for broken input
         raise ObjectUnreadable("its file meta information is broken or names no transfer syntax") from error
-    return syntax, data[stream.tell() :]
 
 
 def _encoding(syntax: UID) -> tuple[bool, bool]:

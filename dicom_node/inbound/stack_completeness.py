@@ -16,24 +16,33 @@ _LOST_START = range(2, 5)
 
 @dataclass(frozen=True, kw_only=True)
 class Completeness:
-    """slices: distinct positions received. expected: how many there should be. gap_mm: first gap's place."""
+    """slices: distinct positions received. expected: how many there should be. gap_mm: first gap's place.
+
+    instances: received. held_by_pacs: how many the PACS says it has, None where it did not say.
+    """
 
     slices: int
     expected: int
     gap_mm: float | None = None
+    instances: int = 0
+    held_by_pacs: int | None = None
 
     @property
     def complete(self) -> bool:
         """True where nothing is seen to be missing; a lost last slice cannot be seen."""
-        return self.slices >= max(self.expected, MIN_SLICES) and self.gap_mm is None
+        known = self.held_by_pacs is None or self.held_by_pacs <= self.instances
+        return known and self.slices >= max(self.expected, MIN_SLICES) and self.gap_mm is None
 
     def __str__(self) -> str:
         place = "" if self.gap_mm is None else f", gap at {self.gap_mm:.1f} mm"
-        return f"{self.slices} of {max(self.expected, MIN_SLICES)} slices{place}"
+        told = f"{self.slices} of {max(self.expected, MIN_SLICES)} slices{place}"
+        if self.held_by_pacs is not None and self.held_by_pacs > self.instances:
+            told += f"; PACS says {self.held_by_pacs} instances, {self.instances} here"
+        return told
 
 
-def completeness_of(series: SeriesHeaders) -> Completeness:
-    """How complete the stack of a series is."""
+def completeness_of(series: SeriesHeaders, held_by_pacs: int | None = None) -> Completeness:
+    """How complete the stack of a series is. held_by_pacs: instances the PACS says it has of it."""
     places = np.array(series.distinct_mm)
     gaps = [g for g in find_gaps(places) if g.missing]
     by_position = len(places) + sum(g.missing for g in gaps)
@@ -41,6 +50,8 @@ def completeness_of(series: SeriesHeaders) -> Completeness:
         slices=len(places),
         expected=max(by_position, _numbered(series, len(places))),
         gap_mm=gaps[0].position_mm if gaps else None,
+        instances=len(series.headers),
+        held_by_pacs=held_by_pacs,
     )
 
 

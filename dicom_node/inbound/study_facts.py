@@ -14,8 +14,12 @@ from storage.study_reading import SeriesRoleRecord
 from storage.study_rows import ScanFacts
 
 
-def study_facts(facts: ScanFacts, *, process_now: bool = False) -> StudyFacts:
+def study_facts(
+    facts: ScanFacts, *, process_now: bool = False, held_by_pacs: Mapping[str, int] | None = None
+) -> StudyFacts:
     """What has arrived for a scan of a DICOM study, the node's own objects left out.
+
+    held_by_pacs: Series Instance UID to the instances the PACS says it has.
 
     Raises:
         ValueError: the scan has no study (an upload of NIfTI is never assembled).
@@ -32,6 +36,7 @@ def study_facts(facts: ScanFacts, *, process_now: bool = False) -> StudyFacts:
                     series_instance_uid=row.series_instance_uid, headers=tuple(headers[row.series_instance_uid])
                 ),
                 last_received_at=row.last_received_at,
+                held_by_pacs=(held_by_pacs or {}).get(row.series_instance_uid),
             )
             for row in facts.series
             if row.series_instance_uid in headers

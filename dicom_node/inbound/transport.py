@@ -9,22 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import socketserver
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from pynetdicom import events as evt
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import AssociationSocket
 
-#: Any PDU that is not P-DATA-TF, before and after the association: an A-ASSOCIATE-RQ with 128 contexts is about 30 kB.
-MAX_CONTROL_PDU_BYTES = 1 << 17
+from dicom_node.inbound.wire_limits import ABORT_PDU, MAX_CONTROL_PDU_BYTES, PDU_HEADER_BYTES
 
 _READ_BYTES = 1 << 16
 _P_DATA_TF = 0x04
 _PDU_TYPES = range(0x01, 0x08)
-_PDU_HEADER_BYTES = 6
 
 
 class PduRefusedError(OSError):
@@ -33,11 +28,15 @@ class PduRefusedError(OSError):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """data_pdu_bytes: largest P-DATA-TF. object_bytes: largest message. pdu_seconds: longest wait for one PDU."""
+    """data_pdu_bytes: largest P-DATA-TF. object_bytes: largest message. pdu_seconds: longest wait for one PDU.
+
+    idle_seconds: longest silence inside a message.
+    """
 
     data_pdu_bytes: int
     object_bytes: int
     pdu_seconds: float
+    idle_seconds: float = 60.0
 
 
 class GuardedSocket(AssociationSocket):  # type: ignore[misc]
@@ -47,9 +46,19 @@ class GuardedSocket(AssociationSocket):  # type: ignore[misc]
         super().__init__(assoc, client_socket=client_socket)
         self._limits = limits
         self._pdu_type = 0
+        self._handed = bytearray()
         self.object_bytes = 0
         client_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client_socket.settimeout(limits.pdu_seconds)
+
+    def hand_in(self, data: bytes) -> None:
+        """Bytes that were read of the connection already; they come first."""
+        self._handed += data
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to read."""
+        return bool(self._handed) or bool(super().ready)
 
     def recv(self, nr_bytes: int) -> bytearray:
         """`nr_bytes` of the connection, or fewer where the peer closed it.
@@ -57,7 +66,7 @@ class GuardedSocket(AssociationSocket):  # type: ignore[misc]
         Raises:
             PduRefusedError: over a limit, not DICOM, or the peer fell silent inside a PDU; the connection is closed.
         """
-        if nr_bytes == _PDU_HEADER_BYTES and self._pdu_type == 0:
+        if nr_bytes == PDU_HEADER_BYTES and self._pdu_type == 0:
             header = self._read(nr_bytes)
             self._pdu_type = header[0] if header else 0
             if len(header) == nr_bytes and self._pdu_type not in _PDU_TYPES:
@@ -76,7 +85,8 @@ class GuardedSocket(AssociationSocket):  # type: ignore[misc]
         connection = self.socket
         if connection is None:
             raise self._refused("the connection is closed")
-        received = bytearray()
+        received = self._handed[:nr_bytes]
+        del self._handed[:nr_bytes]
         deadline = time.monotonic() + self._limits.pdu_seconds
         while len(received) < nr_bytes:
             if time.monotonic() > deadline:
@@ -92,6 +102,8 @@ class GuardedSocket(AssociationSocket):  # type: ignore[misc]
         return received
 
     def _refused(self, reason: str) -> PduRefusedError:
+        with contextlib.suppress(OSError):
+            self.socket.sendall(ABORT_PDU)
         self._hang_up()
         return PduRefusedError(reason)
 
@@ -107,45 +119,3 @@ class GuardedSocket(AssociationSocket):  # type: ignore[misc]
         # The state machine takes the error for a connection its peer closed, and would leave ours open.
         self._shutdown_socket()
         self._is_connected = False
-
-
-class GuardedRequestHandler(RequestHandler):  # type: ignore[misc]
-    """Makes the association of a new connection, on a `GuardedSocket`."""
-
-    def _create_association(self) -> Any:
-        association = super()._create_association()
-        # The base class's socket queued 'connection open' (Evt5) on being made, and so will ours: it must come once.
-        association.dul.event_queue.queue.clear()
-        association.dul.socket = None
-        association.set_socket(GuardedSocket(association, self.request, self.server.limits))
-        association.bind(evt.EVT_DIMSE_RECV, _message_complete)
-        return association
-
-
-class GuardedServer(ThreadedAssociationServer):  # type: ignore[misc]
-    """pynetdicom's threaded server with `limits` for each connection. Its threads do not outlive the process."""
-
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
-        self.limits = limits
-        kwargs["request_handler"] = GuardedRequestHandler
-        super().__init__(*args, **kwargs)
-        self._thread = threading.Thread(
-            target=self.serve_forever, kwargs={"poll_interval": 0.1}, name="dicom-listener", daemon=True
-        )
-
-    def serve_in_background(self) -> None:
-        """Accept connections in a thread of its own."""
-        self._thread.start()
-
-    def stop_accepting(self) -> None:
-        """Close the listening socket; associations that are open go on."""
-        socketserver.TCPServer.shutdown(self)
-        self._thread.join()
-        self.server_close()
-
-
-def _message_complete(event: evt.Event) -> None:
-    event.assoc.dul.socket.object_bytes = 0

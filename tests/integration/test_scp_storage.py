@@ -21,8 +21,10 @@ from pynetdicom import AE
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.sop_class import MRImageStorage, Verification
 
+from dicom_node.inbound.fast.journal_store import JournalStore
 from dicom_node.inbound.ingest import Ingest
 from dicom_node.inbound.parsing import split_part10
+from dicom_node.inbound.peers import Peer
 from dicom_node.inbound.scp import StorageServer
 from storage.audit import AuditRepository
 from storage.database import Database, upgrade
@@ -36,20 +38,24 @@ _PEER_SOCKETS: list[socket.socket] = []
 class Node:
     """A listener on an empty store."""
 
-    def __init__(self, folder: Path, *, min_free_bytes: int = 0, **options):
+    def __init__(self, folder: Path, *, path: str, min_free_bytes: int = 0, **options):
         self.database = Database(f"sqlite:///{folder}/node.db")
         self.files = FileStore(folder / "store", min_free_bytes=min_free_bytes)
         self.studies = StudyRepository(self.database)
         self.audit = AuditRepository(self.database)
         ingest = Ingest(self.files, self.studies, self.audit)
+        if path == "fast":
+            options["journal"] = JournalStore(self.files, ingest, segment_bytes=4 << 20)
         self.server = StorageServer(ae_title="BTNODE", host="127.0.0.1", port=0, ingest=ingest, **options)
         self.server.start()
         self.port = self.server.port
 
     def stored(self):
+        assert self.server.settle()
         return sorted((self.files.root / "studies").rglob("*.dcm"))
 
     def instances(self):
+        assert self.server.settle()
         return [i for scan in self.studies.open_scans() for i in self.studies.scan_facts(scan.id).instances]
 
 
@@ -61,12 +67,19 @@ def empty_database(tmp_path_factory):
     return path
 
 
+@pytest.fixture(params=["pynetdicom", "fast"])
+def receive_path(request):
+    """Both data paths pass the same tests."""
+    return request.param
+
+
 @pytest.fixture
-def start(tmp_path, empty_database):
+def start(tmp_path, empty_database, receive_path):
     """Starts nodes and stops them at the end."""
     nodes = []
 
     def begin(**options):
+        options.setdefault("path", receive_path)
         folder = tmp_path / f"node{len(nodes)}"
         folder.mkdir()
         shutil.copy(empty_database, folder / "node.db")
@@ -144,7 +157,7 @@ def test_dcmtk_echo_and_a_wrong_called_title(start, debian_tool):
 
 
 def test_only_peers_may_associate(start, debian_tool):
-    node = start(peers=("MODALITY",))
+    node = start(peers=(Peer(ae_title="MODALITY"),))
     assert run(debian_tool("echoscu"), "-aet", "MODALITY", "-aec", "BTNODE", "127.0.0.1", node.port).returncode == 0
     assert run(debian_tool("echoscu"), "-aet", "STRANGER", "-aec", "BTNODE", "127.0.0.1", node.port).returncode != 0
 
@@ -186,7 +199,7 @@ def test_the_file_and_the_row_are_there_when_success_is_answered(start, mr):
         assert association.send_c_store(mr).Status == 0x0000
         assert len(node.stored()) == 1
         assert len(node.instances()) == 1
-    assert list((node.files.root / "spool").iterdir()) == []
+    assert list((node.files.root / "spool").glob("*.part")) == []
     association.release()
 
 
@@ -312,7 +325,7 @@ def test_a_sender_that_dies_in_the_middle_leaves_nothing(start, mr):
     assert again.send_c_store(mr).Status == 0x0000
     again.release()
     assert len(node.stored()) == 1
-    assert list((node.files.root / "spool").iterdir()) == []
+    assert list((node.files.root / "spool").glob("*.part")) == []
 
 
 def test_stop_lets_an_open_association_finish_and_takes_no_new_one(start, mr):

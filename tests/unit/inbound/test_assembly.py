@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -158,3 +159,24 @@ def test_a_clock_that_jumps_back_only_waits(study):
 def test_completeness(series, without, text, complete):
     found = completeness_of(series(slices=48, step_mm=2.5, without=without))
     assert (str(found), found.complete) == (text, complete)
+
+
+def test_what_the_pacs_says_is_waited_for_and_never_for_long(study):
+    """The last slice is lost: positions cannot show it, the PACS can."""
+    facts = study()
+    told = [replace(s, held_by_pacs=49 if s.headers.series_instance_uid == "1.3" else 48) for s in facts.series]
+    facts = replace(facts, series=tuple(told))
+    waiting = decide(facts, POLICY, at(80))
+    assert waiting.outcome is Outcome.WAIT
+    assert waiting.waiting_for == ("FLAIR: 48 of 48 slices; PACS says 49 instances, 48 here",)
+    late = decide(facts, POLICY, at(360))
+    assert (late.outcome, late.mode) == (Outcome.READY, Mode.REDUCED)
+    assert late.reasons == waiting.waiting_for
+    assert decide(replace(facts, process_now=True), POLICY, at(80)).outcome is Outcome.READY
+
+
+@pytest.mark.parametrize("held", [None, 0, 47, 48])
+def test_a_pacs_that_has_no_more_than_is_here_holds_up_nothing(study, held):
+    facts = study()
+    facts = replace(facts, series=tuple(replace(s, held_by_pacs=held) for s in facts.series))
+    assert decide(facts, POLICY, at(80)).outcome is Outcome.READY

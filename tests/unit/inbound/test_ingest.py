@@ -171,7 +171,7 @@ def test_a_file_whose_row_was_never_written_is_adopted_once(node, slices, monkey
         raise StorageFull("cut off between file and row")
 
     with monkeypatch.context() as cut:
-        cut.setattr(studies, "record_instance", die)
+        cut.setattr(studies, "record_instances", die)
         with pytest.raises(StorageFull):
             ingest.receive(slices[0], claim_of(slices[0]))
     assert studies.open_scans() == []
