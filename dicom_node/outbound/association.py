@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pynetdicom import AE, evt
+from pydicom.uid import UID
+from pynetdicom import AE, build_role, evt
+from pynetdicom.association import Association
 
 from dicom_node.errors import Transient
 from dicom_node.outbound.sending import Destination
+from dicom_node.outbound.tls import client_context
 
 #: How long to wait for the library's thread of an association that has ended.
 _JOIN_S = 5.0
+
+#: PS3.8 table 9-18.
+_CONTEXT_RESULTS = {
+    1: "refused by its user",
+    2: "refused without a reason",
+    3: "SOP class not supported",
+    4: "transfer syntax not supported",
+}
+
+#: Result 1 of A-ASSOCIATE-RJ (PS3.8 table 9-21): the same request will be rejected again.
+_REJECTED_PERMANENT = 1
+
+Handler = tuple[Any, Callable[..., Any]]
 
 
 class _RequestingEntity(AE):  # type: ignore[misc]  # pynetdicom carries no types here
@@ -33,6 +49,30 @@ class _RequestingEntity(AE):  # type: ignore[misc]  # pynetdicom carries no type
             self.opened.append(wrapped.socket)
         return wrapped
 
+    def connected(self, event: evt.Event) -> None:
+        """Switch Nagle's algorithm off: with it each object waits 40 ms for the peer's delayed acknowledgement."""
+        wrapped = event.assoc.dul.socket
+        if wrapped is not None and wrapped.socket is not None:
+            wrapped.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # TLS has put another socket in the place of the first.
+            self.opened.append(wrapped.socket)
+
+
+class _Requested(Association):  # type: ignore[misc]
+    """An association whose calls do not wait for a thread that has ended.
+
+    pynetdicom 3.0 waits before each call until the association's own thread stands still, without end where the peer
+    aborted in that moment and the thread is gone.
+    """
+
+    @property
+    def _is_paused(self) -> bool:
+        return bool(self.__dict__["_is_paused"]) or not self.is_alive()
+
+    @_is_paused.setter
+    def _is_paused(self, paused: bool) -> None:
+        self.__dict__["_is_paused"] = paused
+
 
 class HostUnknown(Transient):
     """A destination's host name has no address now; name servers come back."""
@@ -47,17 +87,31 @@ class HostUnknown(Transient):
 
 @contextmanager
 def association(
-    destination: Destination, our_ae_title: str, contexts: Iterable[tuple[str, str | None]]
+    destination: Destination,
+    our_ae_title: str,
+    contexts: Iterable[tuple[str, str | None]],
+    *,
+    acting_as_scp: Sequence[str] = (),
+    handlers: Sequence[Handler] = (),
+    answer_timeout_s: float | None = None,
+    peer_may_ask: bool = False,
 ) -> Iterator[Any]:
     """A pynetdicom Association, established or not; released and closed at the end.
 
-    contexts: (abstract syntax, transfer syntax, or None for the uncompressed ones).
+    contexts: (abstract syntax, transfer syntax, or None for the uncompressed ones). acting_as_scp: those of them for
+    which we, who open the association, are the provider. handlers: (event, function) for what the peer asks on it.
+    peer_may_ask: it also sends requests of its own, outside the answers to ours.
+    answer_timeout_s: longest silence once it is established, where the destination's own time-out is too short.
 
     Raises:
         HostUnknown: the name has no address.
+        DestinationTlsInvalid: its certificates or key cannot be used.
     """
     ae = _RequestingEntity(our_ae_title)
-    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = destination.timeout_s
+    ae.connection_timeout = ae.acse_timeout = destination.timeout_s
+    ae.dimse_timeout = answer_timeout_s or destination.timeout_s
+    # No limit on silence as such: each question has its own, and we end the association ourselves.
+    ae.network_timeout = None
     for abstract_syntax, transfer_syntax in contexts:
         if transfer_syntax is None:
             ae.add_requested_context(abstract_syntax)
@@ -68,10 +122,15 @@ def association(
             destination.host,
             destination.port,
             ae_title=destination.ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, _send_without_delay)],
+            ext_neg=[build_role(uid, scu_role=False, scp_role=True) for uid in acting_as_scp],
+            evt_handlers=[(evt.EVT_CONN_OPEN, ae.connected), *handlers],
+            tls_args=(client_context(destination), destination.host) if destination.tls else None,
         )
     except OSError as error:
         raise HostUnknown(destination, error) from error
+    requested.__class__ = _Requested
+    if not peer_may_ask:
+        _keep_answers_for_their_questions(requested)
     try:
         yield requested
     finally:
@@ -93,8 +152,33 @@ def why_not_established(requested: Any) -> str:
     return "the connection could not be opened"
 
 
-def _send_without_delay(event: evt.Event) -> None:
-    """Switch Nagle's algorithm off: with it each object waits 40 ms for the peer's delayed acknowledgement."""
-    connection = event.assoc.dul.socket
-    if connection is not None and connection.socket is not None:
-        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def turned_away(requested: Any) -> bool:
+    """True where the peer rejected the association and says that it always will."""
+    return bool(requested.is_rejected and requested.acceptor.primitive.result == _REJECTED_PERMANENT)
+
+
+def all_contexts_refused(requested: Any) -> bool:
+    """True where the peer accepted the association and no context of it; the library then ends it."""
+    return bool(requested.rejected_contexts and not requested.accepted_contexts)
+
+
+def why_class_refused(requested: Any, sop_class_uid: str) -> str:
+    """One line on a SOP class of which the peer accepted no presentation context: each syntax offered, and its word."""
+    refused = [context for context in requested.rejected_contexts if context.abstract_syntax == sop_class_uid]
+    words = "; ".join(
+        f"{UID(context.transfer_syntax[0]).name}: {_CONTEXT_RESULTS.get(context.result, 'refused')}"
+        for context in refused
+    )
+    name = UID(sop_class_uid).name
+    named = sop_class_uid if name == sop_class_uid else f"{name} ({sop_class_uid})"
+    return f"the peer accepts no context for {named}: {words or 'it did not answer the proposal'}"
+
+
+def _keep_answers_for_their_questions(requested: Any) -> None:
+    """Let the library's own thread take no message: every one that comes answers a call that waits for it.
+
+    pynetdicom 3.0 halts that thread before each call, but takes it for halted where it only was about to go on. On a
+    busy machine it then swallows the answer, and the call waits for its time-out.
+    """
+    take = requested.dimse.get_msg
+    requested.dimse.get_msg = lambda block=False: take(block) if block else (None, None)

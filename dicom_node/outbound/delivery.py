@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 
 from dicom_node.outbound.backoff import BackoffPolicy
+from dicom_node.outbound.breaker import Breaker, Permission
 from dicom_node.outbound.sending import OutgoingObject, ResultSender, SendOutcome, Verdict
 from storage.clock import Clock, utc_now
 from storage.deliveries import DeliveryRepository, DeliveryRow
 
 _log = logging.getLogger(__name__)
+
+#: Objects on one connection where no breaker asks for fewer, and in one round to one destination.
+_A_ROUND = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +44,10 @@ class Deliverer:
     """Sends due deliveries.
 
     senders: by destination name; rows of other names stay owed until their destination is configured again.
-    resolve: from a row's relative path to the file. Safe to call from several threads or processes: a row is leased to
-    one caller, and a second send of the same bytes under the same UID would harm nothing.
+    resolve: from a row's relative path to the file. breaker: leaves destinations alone that refuse everything.
+    committing: destinations that are asked for storage commitment of what they took. Safe to call from several threads
+    or processes: a row is leased to one caller, and a second send of the same bytes under the same UID would harm
+    nothing.
     """
 
     def __init__(
@@ -50,8 +57,12 @@ class Deliverer:
         resolve: Callable[[str], Path],
         *,
         policy: BackoffPolicy | None = None,
+        breaker: Breaker | None = None,
+        committing: Collection[str] = (),
         clock: Clock = utc_now,
     ) -> None:
+        self._breaker = breaker
+        self._committing = frozenset(committing)
         self._deliveries = deliveries
         self._senders = dict(senders)
         self._resolve = resolve
@@ -66,8 +77,26 @@ class Deliverer:
             return sum(pool.map(self.deliver_to, self._senders), start=DeliveryTally())
 
     def deliver_to(self, destination: str) -> DeliveryTally:
-        """Send what is due to one destination over one connection, and write down what came of it."""
-        rows = self._deliveries.due(self._clock(), destination=destination)
+        """Send what is due to one destination, and write down what came of it."""
+        tally, taken = DeliveryTally(), 0
+        # Looked at first, so that a circuit's one trial is not taken where there is nothing to try it with.
+        while taken < _A_ROUND and self._deliveries.is_due(destination):
+            permission = Permission.ALL if self._breaker is None else self._breaker.permission(destination)
+            if permission is Permission.NONE:
+                return tally + self._give_up_old(destination)
+            # No more on one connection than the refusals that open the circuit: a peer that has begun to refuse
+            # everything must not turn a whole outbox into dead letters.
+            at_once = _A_ROUND if self._breaker is None else self._breaker.policy.refusals
+            limit = 1 if permission is Permission.TRIAL else at_once
+            rows = self._deliveries.due(self._clock(), destination=destination, limit=limit)
+            round_tally = self._deliver(destination, rows)
+            tally, taken = tally + round_tally, taken + len(rows)
+            if len(rows) < limit or not round_tally.sent:
+                break
+        return tally
+
+    def _deliver(self, destination: str, rows: Sequence[DeliveryRow]) -> DeliveryTally:
+        """One connection's worth."""
         tally = DeliveryTally()
         ready: list[tuple[DeliveryRow, OutgoingObject]] = []
         for row in rows:
@@ -80,7 +109,15 @@ class Deliverer:
             outcomes = self._send(destination, [outgoing for _, outgoing in ready])
             for (row, _), outcome in zip(ready, outcomes, strict=True):
                 tally += self._settle(row, outcome)
+            if self._breaker is not None:
+                self._breaker.observe(destination, outcomes)
         return tally
+
+    def _give_up_old(self, destination: str) -> DeliveryTally:
+        """What grew too old while its destination was left alone is failed, as it would be while it is tried."""
+        before = self._clock() - timedelta(days=self._policy.give_up_after_days)
+        reason = "given up: the destination refuses everything it is sent"
+        return DeliveryTally(failed=self._deliveries.give_up(destination, before, reason))
 
     def _send(self, destination: str, objects: Sequence[OutgoingObject]) -> tuple[SendOutcome, ...]:
         try:
@@ -118,7 +155,7 @@ class Deliverer:
     def _settle(self, row: DeliveryRow, outcome: SendOutcome) -> DeliveryTally:
         told = f"{row.kind} {row.sop_instance_uid} to {row.destination}: {outcome.text}"
         if outcome.verdict is Verdict.SENT:
-            self._deliveries.mark_sent(row.id)
+            self._deliveries.mark_sent(row.id, commit=row.destination in self._committing)
             # A status other than success (coerced attributes) is worth a line in the log, not a failure.
             _log.log(logging.WARNING if outcome.status else logging.INFO, "sent %s", told)
             return DeliveryTally(sent=1)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from dicom_node.errors import Permanent
 from dicom_node.outbound.scu import DicomSender
 from dicom_node.outbound.sending import Destination, ResultSender
+from dicom_node.outbound.stow import DicomwebSender
 
 #: Makes the sender for a destination. The second argument is this node's AE title.
 SenderFactory = Callable[[Destination, str], ResultSender]
@@ -15,6 +16,7 @@ SenderFactory = Callable[[Destination, str], ResultSender]
 SENDERS: Mapping[str, SenderFactory] = MappingProxyType(
     {
         "dicom": DicomSender,
+        "dicomweb": DicomwebSender,
     }
 )
 

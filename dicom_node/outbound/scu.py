@@ -11,7 +11,14 @@ from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.sop_class import Verification
 
-from dicom_node.outbound.association import HostUnknown, association, why_not_established
+from dicom_node.outbound.association import (
+    HostUnknown,
+    all_contexts_refused,
+    association,
+    turned_away,
+    why_class_refused,
+    why_not_established,
+)
 from dicom_node.outbound.dimse_status import verdict_of_status
 from dicom_node.outbound.sending import Destination, OutgoingObject, SendOutcome, Verdict
 
@@ -31,9 +38,13 @@ class DicomSender:
             return ()
         try:
             with association(self._destination, self._our_ae_title, _contexts(objects)) as peer:
+                if all_contexts_refused(peer):
+                    return tuple(
+                        _outcome(item, Verdict.REFUSED, why_class_refused(peer, item.sop_class_uid)) for item in objects
+                    )
                 if not peer.is_established:
-                    text = f"no association: {why_not_established(peer)}"
-                    return tuple(_outcome(item, Verdict.RETRY, text) for item in objects)
+                    text, away = f"no association: {why_not_established(peer)}", turned_away(peer)
+                    return tuple(_outcome(item, Verdict.RETRY, text, turned_away=away) for item in objects)
                 taken = {str(context.abstract_syntax) for context in peer.accepted_contexts}
                 return tuple(_send_one(peer, item, number, taken) for number, item in enumerate(objects, 1))
         except HostUnknown as error:
@@ -81,7 +92,7 @@ def _contexts(objects: Sequence[OutgoingObject]) -> Iterator[tuple[str, str]]:
 
 def _send_one(peer: Any, item: OutgoingObject, number: int, taken: set[str]) -> SendOutcome:
     if item.sop_class_uid not in taken:
-        return _outcome(item, Verdict.REFUSED, f"the peer takes no object of SOP class {item.sop_class_uid}")
+        return _outcome(item, Verdict.REFUSED, why_class_refused(peer, item.sop_class_uid))
     if not peer.is_established:
         return _outcome(item, Verdict.RETRY, "the association ended before this object")
     try:
@@ -99,5 +110,5 @@ def _send_one(peer: Any, item: OutgoingObject, number: int, taken: set[str]) -> 
     return SendOutcome(sop_instance_uid=item.sop_instance_uid, verdict=verdict, text=text, status=int(status))
 
 
-def _outcome(item: OutgoingObject, verdict: Verdict, text: str) -> SendOutcome:
-    return SendOutcome(sop_instance_uid=item.sop_instance_uid, verdict=verdict, text=text)
+def _outcome(item: OutgoingObject, verdict: Verdict, text: str, *, turned_away: bool = False) -> SendOutcome:
+    return SendOutcome(sop_instance_uid=item.sop_instance_uid, verdict=verdict, text=text, turned_away=turned_away)

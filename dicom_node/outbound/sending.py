@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydicom.filereader import read_file_meta_info
 
@@ -16,16 +16,30 @@ class Destination:
     """One receiver of results.
 
     name: what deliveries are kept under. kind: a key of `destinations.SENDERS`. kinds: the results it gets ('SEG',
-    'SR'). timeout_s: for the connection, and again for each answer.
+    'SR'). timeout_s: for the connection, and again for each answer. commitment: whether it is asked, after each object
+    sent, to commit itself to keeping it.
+
+    ae_title, host and port lead to a DICOM peer, over TLS where `tls`; url to a DICOMweb service, with how to sign in
+    there (secret: the password or token). ca_file: whose certificates are trusted, None for what the system trusts.
+    certificate, key: with which this node shows who it is.
     """
 
     name: str
-    ae_title: str
-    host: str
-    port: int
+    ae_title: str = ""
+    host: str = ""
+    port: int = 0
     kind: str = "dicom"
     kinds: tuple[str, ...] = ("SEG", "SR")
     timeout_s: float = 60.0
+    commitment: Literal["none", "request"] = "none"
+    url: str = ""
+    auth: Literal["none", "basic", "bearer"] = "none"
+    username: str = ""
+    secret: str = field(default="", repr=False)
+    tls: bool = False
+    ca_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
 
     def wants(self, kind: str) -> bool:
         """True where results of this kind are owed to it."""
@@ -63,12 +77,17 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SendOutcome:
-    """The verdict on one object. status: the DIMSE status where one came. text: one line, without patient data."""
+    """The verdict on one object. status: the DIMSE status where one came. text: one line, without patient data.
+
+    turned_away: the peer refused us before it saw the object, and says that it always will (unknown AE title, wrong
+    password). The object stays owed; the destination is then left alone for a while.
+    """
 
     sop_instance_uid: str
     verdict: Verdict
     text: str
     status: int | None = None
+    turned_away: bool = False
 
 
 class ResultSender(Protocol):
