@@ -14,8 +14,8 @@ from pipeline.volume import FloatArray, SeriesRole
 
 TUMOUR = "tumour"
 NO_TUMOUR = "no tumour"
-#: A tumour seen at all is seen on several of some 28 slices; a single false alarm shall not call it.
-HIGHEST_SLICES = 3
+#: A tumour seen at all is seen on several of some 28 slices; single false alarms shall not call it.
+HIGHEST_SLICES = 5
 
 
 class UnusableAnswer(PipelineError):
@@ -48,12 +48,18 @@ def checked_probabilities(answer: FloatArray, slices: int, classes: int) -> NDAr
     return checked
 
 
+def study_probability(tumour: NDArray[np.floating]) -> float:
+    """From the probabilities of tumour of the slices, (n,), that of the study: the mean of the `HIGHEST_SLICES`
+    highest, or of all where there are fewer."""
+    return float(np.sort(tumour)[-HIGHEST_SLICES:].mean())
+
+
 def detection_finding(
     model: SliceClassifier, role: SeriesRole, positions_mm: Sequence[float], probabilities: FloatArray
 ) -> Finding:
     """Tumour or none. probabilities: (n, classes) for slices at `positions_mm` (n,).
 
-    The study's probability is the mean of the three highest slices.
+    The study's probability is that of `study_probability`.
 
     Raises:
         UnusableAnswer: see `checked_probabilities`.
@@ -61,16 +67,15 @@ def detection_finding(
     checked = checked_probabilities(probabilities, len(positions_mm), len(model.classes))
     absent = no_tumour_index(model.classes)
     tumour = 1.0 - checked[:, absent] if absent is not None else checked[:, -1]
-    highest = np.sort(tumour)[-HIGHEST_SLICES:]
-    probability = float(highest.mean())
+    probability = study_probability(tumour)
     found = probability >= model.threshold
     return Finding(
         stage=Stage.DETECT,
         value=TUMOUR if found else NO_TUMOUR,
         probability=probability if found else 1.0 - probability,
         probabilities={TUMOUR: probability, NO_TUMOUR: 1.0 - probability},
-        basis=f"mean tumour probability of the {len(highest)} highest of {len(tumour)} axial {role} slices "
-        f"({probability:.3f}) against a threshold of {model.threshold:.3f}",
+        basis=f"mean tumour probability of the {min(HIGHEST_SLICES, len(tumour))} highest of {len(tumour)} axial "
+        f"{role} slices ({probability:.3f}) against a threshold of {model.threshold:.3f}",
         role=role,
         model=model.identity,
         slice_probabilities=tuple(

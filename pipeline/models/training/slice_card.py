@@ -9,6 +9,8 @@ from typing import Any
 from pipeline.evaluation.slice_table import slice_table
 from pipeline.models.training.slice_study import StudyThreshold
 from pipeline.report import RESEARCH_NOTICE
+from pipeline.stages import SLICE_COUNT
+from pipeline.study_findings import HIGHEST_SLICES
 
 _TASKS = {
     "detection": "Does this slice show a tumour? Two classes: notumor, tumor.",
@@ -17,12 +19,29 @@ _TASKS = {
 
 
 def threshold_text(chosen: StudyThreshold) -> str:
-    """How the study's threshold was chosen and what it gives, as a paragraph of the card."""
+    """How the study's threshold was chosen and what it gives, as a paragraph and a table of the card."""
+    rows = "\n".join(
+        f"{source:<20}{f'{found} of {tumours}' if tumours else '-':>10}{f'{passed} of {clear}':>24}"
+        for source, (found, tumours, passed, clear) in chosen.by_source.items()
+    )
     return f"""
-A slice counts as tumour from 0.5 in these tables. A study counts as tumour from {chosen.threshold:.3f} on, the mean of
-its three highest slices: chosen on {chosen.stacks} validation stacks of TCGA-LGG, where {chosen.sensitivity:.0%} of the
-whole stacks were at or above it and {chosen.specificity:.0%} of their parts away from the tumour below it. These parts
-stand in for studies without tumour, of which there were none: expect false alarms.
+A slice counts as tumour from 0.5 in these tables. A study counts as tumour from {chosen.threshold:.3f} on, the mean
+of its {HIGHEST_SLICES} highest of up to {SLICE_COUNT} slices. Rule and threshold were chosen on these
+validation studies, every source counting alike; parts of a stack away from its tumour stand in for studies without one:
+
+```
+validation           tumour found   no tumour, rightly
+{rows}
+```
+"""
+
+
+def probe_text(probe: Mapping[str, float]) -> str:
+    """What a probe can tell of the source, as a paragraph of the card."""
+    return f"""
+Source shortcut: a linear probe reads the dataset of a validation slice from the features behind the answers with a mean
+recall of {probe["features"]:.2f} (from the bare picture at 16 x 16: {probe["picture"]:.2f}; by chance:
+{probe["chance"]:.2f}), patients apart. The features still tell the source: read the figures per dataset.
 """
 
 
@@ -47,8 +66,8 @@ def card_text(
         ""
         if works_at == side
         else (
-            f"\nThe first layer averages the slice down to {works_at} x {works_at}, the size at which training ended:\n"
-            "small lesions are lost."
+            f"\nThe first layers bring the slice down to {works_at} x {works_at}, the size at which training ended:\n"
+            "the smallest lesions are lost."
         )
     )
     added = f"\n\n{fill(note, 118)}" if note else ""
@@ -62,18 +81,20 @@ Date: {entry["date"]}. File: `{entry["file"]}`.
 ## Network
 
 {architecture["network"]} at {architecture["width"]:g} of its published width, {architecture["parameters"]:,}
-parameters, from random weights (no pretraining). Input: one grey slice of {side} x {side} in 0..1, cropped to the
-head, in the radiological orientation (`pipeline/slices.py`). Output: {len(entry["classes"])} probabilities, in the
-order {", ".join(entry["classes"])}.{reduced} Weights are stored as float16 and computed in float32; this moved a
-probability by at most {rounding:.4f} on 32 validation slices. Calibrated on the validation slices with temperature
-{entry["temperature"]:g}.
+parameters, trained from random weights. Beside the mean of the last stage, the answer reads the features where an
+outline head of its own says the tumour is (attention pooling). Input: one grey slice of {side} x {side} in 0..1,
+cropped to the head, in the radiological orientation (`pipeline/slices.py`). Output: {len(entry["classes"])}
+probabilities, in the order {", ".join(entry["classes"])}.{reduced} Weights are stored as float16 and computed in
+float32; this moved a probability by at most {rounding:.4f} on 32 validation slices. Calibrated on the validation
+slices with temperature {entry["temperature"]:g}.
 
 ## Training
 
-`python -m pipeline.models.training.slice_training` (one backbone with a detection head, a type head and an auxiliary
-tumour outline), then `slice_release`. Epochs: {epoch["stages"]} pixels. Epoch {epoch["epoch"]} of {epoch["epochs"]} was
-chosen by validation score among those of the last size. CPU only, a little over an hour on part of one core: a first
-set, not trained to its end. Curves: `ResNet50-slices-curves.csv` and `.png`.{added}
+`python -m pipeline.models.training.slice_training` (one backbone, a detection head, a type head, and the tumour's
+outline and the type at each place of it as auxiliary targets), then `slice_release`. Epochs: {epoch["stages"]} pixels;
+epoch {epoch["epoch"]} of {epoch["epochs"]} was chosen by validation score among those of the last size. What shipped is
+the running average of the weights. CPU only, on part of one core. Curves: `ResNet50-slices-curves.csv` and `.png`;
+what was tried and what it gave: docs/models/2d-networks.md.{added}
 
 ## Data
 
@@ -82,17 +103,18 @@ set, not trained to its end. Curves: `ResNet50-slices-curves.csv` and `.png`.{ad
 - TCGA-LGG by Buda et al. (`kaggle_3m`; Comput Biol Med 2019): FLAIR or T1CE, glioma, and slices of the same patients
   well away from it as no tumour. CC BY-NC-SA 4.0, not verified.
 - Br35H and the no-tumour part of Sartaj's collection: web images, patients unknown, licences not verified.
-- For training only: slices of TCGA-LGG stacks of the training patients, of 11 BraTS cases (2013-2021) and of one
-  open_ms_data volume without tumour (CC BY). BraTS is by registration; redistribution is not cleared.
+- For training only: slices of TCGA-LGG stacks of the training patients, of 11 BraTS cases (2013-2021), of one
+  open_ms_data volume without tumour (CC BY) and of synthetic heads; tumours carried from one slice into another, and
+  slices from which the tumour was taken out. BraTS is by registration; redistribution is not cleared.
 
 Split by patient where known, else by look-alike group: no known patient of val or test is in train. BraTS also took
 cases from TCGA under other names, so that an overlap of its 11 training cases with TCGA-LGG cannot be excluded.
-Validation chose the epoch and the temperature. The test slices were read once, after both.
+Validation chose the epoch, the temperature and the study's threshold. The test slices were read once, after all three.
 
 ## Figures
 
 {tables}
-{unseen}{study}
+{unseen}{study}{probe_text(figures["val"]["source_probe"])}
 Patient-grouped bootstrap for the intervals. `lgg` has tumour and no-tumour slices of the same patients and is the
 honest test of detection; in `figshare` every slice has a tumour.
 

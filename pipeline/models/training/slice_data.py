@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.case_files import case_folders, find_case_files
 from pipeline.errors import InvalidVolume
+from pipeline.nifti import load_nifti_labels, load_nifti_volume
 from pipeline.slices import model_slice_with_mask, radiological
 
 TYPE_CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -21,8 +23,26 @@ TYPE_CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 UNSPECIFIED = -1
 #: Cases kept for validation of the 3D model; the 2D models do not see them either.
 HELD_BACK = ("BraTS2021_00003", "BraTS2021_00495", "BraTS2021_01481", "BraTS2021_01484")
-#: How often each class is drawn, by index in TYPE_CLASSES; tumour against no tumour stays near 2 to 1.
-CLASS_SHARES = {0: 1.2, 1: 0.8, 2: 1.5, 3: 0.8, UNSPECIFIED: 0.3}
+#: How often slices are drawn, by (dataset, class): in the one set that holds all three tumour kinds they are even.
+SHARES: Mapping[tuple[str, int], float] = {
+    ("figshare", 0): 0.9,
+    ("figshare", 1): 0.9,
+    ("figshare", 3): 0.75,
+    ("lgg", 0): 0.25,
+    ("lgg_stacks", 0): 0.25,
+    ("mri3d", 0): 0.2,
+    ("phantom", 0): 0.1,
+    ("lgg", 2): 0.3,
+    ("lgg_stacks", 2): 0.25,
+    ("mri3d", 2): 0.2,
+    ("sartaj", 2): 0.3,
+    ("br35h", 2): 0.25,
+    ("figshare_cleared", 2): 0.3,
+    ("phantom", 2): 0.1,
+    ("br35h", UNSPECIFIED): 0.2,
+    ("carried", UNSPECIFIED): 0.2,
+}
+OTHER_SHARE = 0.1
 SEED_OF_CHOICE = 20261123
 
 
@@ -154,13 +174,39 @@ def _volumes(root: Path) -> Iterator[_Slice]:
         )
 
 
-def read_slices(root: Path, split: str) -> SliceSet:
-    """The slices of one split ('train', 'val' or 'test') below the data folder `root`; 'train' adds the 3D sets.
+def read_nifti_case(folder: Path) -> dict[str, NDArray[np.generic]]:
+    """A case of NIfTI files named as BraTS names them, as `read_packed_case` gives one: uint8 series, 'affine', and
+    'seg' where there is a label map."""
+    files = find_case_files(folder)
+    case: dict[str, NDArray[np.generic]] = {}
+    for role, file in files.images.items():
+        volume = load_nifti_volume(file)
+        voxels = np.clip(volume.voxels / np.percentile(volume.voxels[volume.voxels > 0], 99.9), 0, 1)
+        case[role.value.lower()] = np.round(voxels * 255).astype(np.uint8)
+        case["affine"] = volume.grid.affine
+    if files.labels is not None:
+        case["seg"] = load_nifti_labels(files.labels)[0].astype(np.uint8)
+    return case
+
+
+def _phantoms(folder: Path) -> Iterator[_Slice]:
+    """Slices of synthetic heads as the 3D network's extra cases: a folder a case."""
+    for path in case_folders(folder):
+        case = read_nifti_case(path)
+        label = "seg" if "seg" in case else None
+        yield from _case_slices(case, label, ("t1ce", "flair", "t2", "t1"), path.name, "phantom", 6, 6)
+
+
+def read_slices(root: Path, split: str, phantoms: Path | None = None) -> SliceSet:
+    """The slices of one split ('train', 'val' or 'test') below the data folder `root`; 'train' adds the 3D sets and
+    the labelled cases below `phantoms`.
 
     Raises:
         FileNotFoundError: `root`/mri2d/manifest.csv is missing.
     """
-    found = [*_pictures(root / "mri2d", split), *(_volumes(root) if split == "train" else ())]
+    found = [*_pictures(root / "mri2d", split)]
+    if split == "train":
+        found += [*_volumes(root), *(_phantoms(phantoms) if phantoms else ())]
     images, outlines, kept = [], [], []
     for one in found:
         try:
@@ -181,12 +227,12 @@ def read_slices(root: Path, split: str) -> SliceSet:
     )
 
 
-def cached_slices(root: Path, split: str, cache: Path) -> SliceSet:
+def cached_slices(root: Path, split: str, cache: Path, phantoms: Path | None = None) -> SliceSet:
     """`read_slices`, kept in `cache`/<split>.npz after the first time. Delete the file after a change of the data."""
     path = cache / f"{split}.npz"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        fresh = read_slices(root, split)
+        fresh = read_slices(root, split, phantoms)
         partial = path.with_suffix(".part.npz")
         np.savez_compressed(partial, **vars(fresh))
         partial.replace(path)
@@ -195,12 +241,9 @@ def cached_slices(root: Path, split: str, cache: Path) -> SliceSet:
 
 
 def balanced_weights(slices: SliceSet) -> NDArray[np.float64]:
-    """(n,) probability of drawing each slice: classes by `CLASS_SHARES`; inside a class, groups of one dataset weigh
-    by the root of their size."""
+    """(n,) probability of drawing each slice: by `SHARES`, even inside one dataset's class."""
     weights = np.zeros(len(slices))
-    for kind in np.unique(slices.kind):
-        inside = slices.kind == kind
-        _, group, counts = np.unique(slices.dataset[inside], return_inverse=True, return_counts=True)
-        share = counts[group] ** -0.5
-        weights[inside] = share / share.sum() * CLASS_SHARES[int(kind)]
+    for dataset, kind in {*zip(slices.dataset.tolist(), slices.kind.tolist(), strict=True)}:
+        inside = (slices.dataset == dataset) & (slices.kind == kind)
+        weights[inside] = SHARES.get((dataset, kind), OTHER_SHARE) / inside.sum()
     return np.asarray(weights / weights.sum())

@@ -30,7 +30,9 @@ from pipeline.models.training.release import register
 from pipeline.models.training.slice_card import card_text, threshold_text
 from pipeline.models.training.slice_data import TYPE_CLASSES, UNSPECIFIED, SliceSet, cached_slices
 from pipeline.models.training.slice_network import classifier, training_network
-from pipeline.models.training.slice_study import choose_threshold, study_scores
+from pipeline.models.training.slice_probe import probe_accuracy
+from pipeline.models.training.slice_study import choose_threshold, study_scores, validation_studies
+from pipeline.models.training.slice_training import resized
 
 DETECTION_FILE = "Detection/ResNet50-Binary-Detection.keras"
 TYPE_FILE = "Classification/Brain-Tumor-Classification-ResNet50.h5"
@@ -38,7 +40,7 @@ TYPE_FILE = "Classification/Brain-Tumor-Classification-ResNet50.h5"
 ROUNDING_TOLERANCE = 1e-2
 DATA_NOTE = (
     "2D slices (Cheng figshare 1512427, TCGA-LGG kaggle_3m, Br35H, Sartaj no-tumour) split by patient or look-alike "
-    "group; for training also slices of TCGA-LGG stacks, 11 BraTS cases and one open_ms_data volume"
+    "group; for training also slices of TCGA-LGG stacks, 11 BraTS cases, one open_ms_data volume and synthetic heads"
 )
 
 
@@ -130,10 +132,28 @@ def best_network(run: Path) -> tuple[Any, dict[str, Any]]:
     return network, history[epoch - 1] | {"epochs": len(history), "stages": stages}
 
 
-def release(data: Path, run: Path, folder: Path, version: str, *, with_test: bool, note: str = "") -> None:
+def source_probe(network: Any, slices: SliceSet, size: int) -> dict[str, float]:
+    """How well a linear probe reads a slice's dataset from the features behind both answers, and, for comparison, from
+    the bare picture at 16 x 16; the chance of a guess beside them."""
+    pictures = resized(slices.images, size).astype(np.float32)[..., None] / 255.0
+    features = np.concatenate(
+        [np.asarray(network(pictures[n : n + 32], training=False)["features"]) for n in range(0, len(pictures), 32)]
+    )
+    bare = resized(slices.images, 16).reshape(len(slices), -1).astype(np.float64)
+    return {
+        "features": round(probe_accuracy(features.astype(np.float64), slices.dataset, slices.patient), 3),
+        "picture": round(probe_accuracy(bare, slices.dataset, slices.patient), 3),
+        "chance": round(1 / len(np.unique(slices.dataset)), 3),
+    }
+
+
+def release(
+    data: Path, run: Path, folder: Path, version: str, *, with_test: bool, note: str = "", phantoms: Path | None = None
+) -> None:
     """Write both files, their cards and their manifest entries into `folder` from the run's state.
 
-    with_test: read the test slices too, for the card. note: what the card should add about this run.
+    with_test: read the test slices too, for the card. note: what the card should add about this run. phantoms: cases
+    of synthetic heads that training did not see, for the study's threshold.
 
     Raises:
         ValueError: float16 storage moved a probability by more than `ROUNDING_TOLERANCE`.
@@ -142,6 +162,7 @@ def release(data: Path, run: Path, folder: Path, version: str, *, with_test: boo
     splits = ("val", "test") if with_test else ("val",)
     sets = {split: cached_slices(data, split, run / "cache") for split in splits}
     (folder / "cards").mkdir(parents=True, exist_ok=True)
+    probe = source_probe(network, sets["val"], int(epoch["size"]))
     for model in MODELS:
         exact = classifier(network, model.head, len(model.classes), trained_size=int(epoch["size"]))
         path = folder / model.file
@@ -184,13 +205,14 @@ def release(data: Path, run: Path, folder: Path, version: str, *, with_test: boo
         figures = {
             split: _figures(with_temperature(raw[split], temperature), one, model) for split, one in sets.items()
         }
+        figures["val"] |= {"source_probe": probe}
         entry |= {"temperature": temperature, "metrics": figures}
         register(folder, entry)
         study = ""
         if model.task == "detection":
             calibrated = load_keras_classifier(_entry(folder, model.name), folder)
-            stacks = sorted((data / "lgg_stacks" / "val").glob("TCGA*"))
-            chosen = choose_threshold(*study_scores(calibrated, stacks))
+            studies = validation_studies(data, phantoms)
+            chosen = choose_threshold([score for study in studies for score in study_scores(calibrated, study)])
             entry |= {"threshold": chosen.threshold}
             register(folder, entry)
             study = threshold_text(chosen)
@@ -234,14 +256,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True, help="the --out folder of slice_training")
     parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--version", default="0.2.0")
+    parser.add_argument("--extra-cases", type=Path, help="synthetic heads unseen in training, for the study threshold")
     parser.add_argument("--note", default="", help="what the cards should add about this run")
     parser.add_argument("--without-test", action="store_true", help="leave the test slices unread: an interim release")
     chosen = parser.parse_args(arguments)
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    release(chosen.data, chosen.run, chosen.models, chosen.version, with_test=not chosen.without_test, note=chosen.note)
+    release(
+        chosen.data,
+        chosen.run,
+        chosen.models,
+        chosen.version,
+        with_test=not chosen.without_test,
+        note=chosen.note,
+        phantoms=chosen.extra_cases,
+    )
 
 
 if __name__ == "__main__":

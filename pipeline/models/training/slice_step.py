@@ -1,4 +1,4 @@
-"""One training step of the 2D network: augment, mix, three losses, one update, and the running average."""
+"""One training step of the 2D network: augment, mix, four losses, one update, and the running average."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pipeline.models.training import slice_augment
 
 #: Label smoothing of detection and type.
 SMOOTHING = 0.05
-OUTLINE_WEIGHT = 0.5
+OUTLINE_WEIGHT = 1.0
+KIND_MAP_WEIGHT = 0.5
 #: Tumour covers little of a picture: its patches weigh this much.
 TUMOUR_WEIGHT = 4.0
 
@@ -18,8 +19,8 @@ def build_step(network: Any, average: Any, optimiser: Any, size: int) -> Any:
 
     Its arguments, for a batch of n: pictures uint8 (n, size, size), outlines uint8 (n, 28, 28), tumour (n,), kind
     (n, classes) one-hot or all 0 where unknown, outlined (n,) 0 or 1, maps (n, 8), curves (n, 17), lam (n,) the share
-    of its own picture in a mix, seed (2,) int32, decay of the running average. Gives the losses detection, type and
-    outline.
+    of its own picture in a mix, seed (2,) int32, strength of the changes, decay of the running average. Gives the
+    losses detection, type, outline and kind map.
     """
     import tensorflow as tf
 
@@ -35,18 +36,21 @@ def build_step(network: Any, average: Any, optimiser: Any, size: int) -> Any:
         curves: Any,
         lam: Any,
         seed: Any,
+        strength: Any,
         decay: Any,
     ) -> Any:
         outline = tf.image.resize(tf.cast(outlines, tf.float32)[..., None] / 255.0, [size, size])
         image = tf.cast(pictures, tf.float32)[..., None] / 255.0
         both = slice_augment.warp(tf.concat([image, outline], -1), maps, size)
         image, outline = both[..., :1], both[..., 1:]
-        image = slice_augment.change_look(image, curves, seed)
-        image = slice_augment.cut_out(image, outline, seed)
+        image = slice_augment.change_look(image, curves, seed, strength)
+        image = slice_augment.cut_out(image, outline, seed, strength)
         outline = tf.nn.avg_pool2d(outline, 8, 8, "VALID")
 
         # Mixed pictures: each with its neighbour in the batch, which was drawn at random.
         known = tf.reduce_sum(kind, 1)
+        # The kind at each place of a tumour; of pictures that are not mixed.
+        places = outline * (known * tumour * outlined * tf.cast(lam == 1, tf.float32))[:, None, None, None]
         weight, column = lam[:, None], lam[:, None, None, None]
         image = column * image + (1 - column) * tf.roll(image, 1, 0)
         outline = column * outline + (1 - column) * tf.roll(outline, 1, 0)
@@ -68,12 +72,16 @@ def build_step(network: Any, average: Any, optimiser: Any, size: int) -> Any:
             maps_loss = tf.reduce_sum(tf.reduce_mean(pixels, [1, 2, 3]) * outlined) / tf.maximum(
                 tf.reduce_sum(outlined), 1.0
             )
-            loss = detection + kinds + OUTLINE_WEIGHT * maps_loss
+            each_place = tf.nn.softmax_cross_entropy_with_logits(
+                labels=tf.broadcast_to(kind[:, None, None], tf.shape(out["kind_map"])), logits=out["kind_map"]
+            )
+            kind_map = tf.reduce_sum(each_place * places[..., 0]) / (tf.reduce_sum(places) + 1.0)
+            loss = detection + kinds + OUTLINE_WEIGHT * maps_loss + KIND_MAP_WEIGHT * kind_map
         gradients = tape.gradient(loss, network.trainable_variables)
         optimiser.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
         for mean, now in pairs:
             if mean.dtype == "float32":
                 mean.assign(mean * decay + now * (1 - decay))
-        return tf.stack([detection, kinds, maps_loss])
+        return tf.stack([detection, kinds, maps_loss, kind_map])
 
     return tf.function(step)

@@ -23,17 +23,22 @@ from pipeline.evaluation.classification_metrics import auc
 from pipeline.models.training import slice_augment
 from pipeline.models.training.slice_curves import write_curves
 from pipeline.models.training.slice_data import TYPE_CLASSES, UNSPECIFIED, SliceSet, balanced_weights, cached_slices
-from pipeline.models.training.slice_network import training_network
+from pipeline.models.training.slice_network import take_over, training_network
 from pipeline.models.training.slice_step import build_step
+from pipeline.models.training.slice_synthetic import with_synthetic
 
 #: Side in pixels and number of epochs of each stage.
-STAGES = "96x20,160x6,224x4"
-BATCH = 32
-SLICES_AN_EPOCH = 2048
-PEAK_RATE = 1e-3
-WARM_UP_EPOCHS = 2
-WEIGHT_DECAY = 0.02
-AVERAGE_DECAY = 0.995
+STAGES = "112x6,144x9"
+BATCH = 16
+SLICES_AN_EPOCH = 4096
+PEAK_RATE = 6e-4
+WARM_UP_EPOCHS = 1
+#: Share of the steps at the full rate, before it falls.
+FLAT_SHARE = 0.4
+#: Augmentation at the end, as a share of that at the start: the last epochs see pictures nearer to real ones.
+LEAST_STRENGTH = 0.4
+WEIGHT_DECAY = 0.03
+AVERAGE_DECAY = 0.998
 MIXED_SHARE = 0.1
 
 
@@ -51,13 +56,23 @@ class Plan:
         return cls(sizes=tuple(int(size) for size, epochs in pairs for _ in range(int(epochs))), slices=slices)
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step: a linear rise over the first epochs, then half a cosine down to a hundredth."""
+        """Learning rate of a step: a linear rise, then flat, then half a cosine down to a hundredth."""
         steps = self.slices // BATCH
         rise = WARM_UP_EPOCHS * steps
         if step < rise:
             return PEAK_RATE * (step + 1) / rise
-        done = (step - rise) / max(1, len(self.sizes) * steps - rise)
-        return PEAK_RATE * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+        return PEAK_RATE * (0.01 + 0.99 * self._share_left(step))
+
+    def strength(self, step: int) -> float:
+        """Of augmentation: whole while the rate is, falling with it to `LEAST_STRENGTH`."""
+        return LEAST_STRENGTH + (1 - LEAST_STRENGTH) * self._share_left(step)
+
+    def _share_left(self, step: int) -> float:
+        steps = self.slices // BATCH
+        whole = len(self.sizes) * steps
+        fall = max(WARM_UP_EPOCHS * steps, FLAT_SHARE * whole)
+        done = min(1.0, max(0.0, (step - fall) / max(1.0, whole - fall)))
+        return 0.5 * (1 + math.cos(math.pi * done))
 
 
 class SliceTrainer:
@@ -130,10 +145,11 @@ class SliceTrainer:
         step = self._step_at(size)
         chosen = rng.choice(len(self.train), self.plan.slices, p=balanced_weights(self.train))
         steps = self.plan.slices // BATCH
-        total = np.zeros(3)
+        total = np.zeros(4)
         for n in range(steps):
             index = chosen[n * BATCH : (n + 1) * BATCH]
             done = epoch * steps + n
+            strength = self.plan.strength(done)
             self.optimiser.learning_rate.assign(self.plan.rate(done))
             lam = np.where(rng.random(BATCH) < MIXED_SHARE, rng.uniform(0.6, 1.0, BATCH), 1.0).astype(np.float32)
             kind = np.eye(len(TYPE_CLASSES) + 1, dtype=np.float32)[self.train.kind[index]][:, : len(TYPE_CLASSES)]
@@ -143,13 +159,14 @@ class SliceTrainer:
                 tf.constant(self.train.tumour[index].astype(np.float32)),
                 tf.constant(kind),
                 tf.constant(self.train.outlined[index].astype(np.float32)),
-                tf.constant(slice_augment.random_affine(rng, BATCH, size)),
-                tf.constant(slice_augment.brightness_curves(rng, BATCH)),
+                tf.constant(slice_augment.random_affine(rng, BATCH, size, strength)),
+                tf.constant(slice_augment.brightness_curves(rng, BATCH, strength)),
                 tf.constant(lam),
                 tf.constant([self.seed * 1000 + epoch, n * 100], tf.int32),
+                tf.constant(strength, tf.float32),
                 tf.constant(min(AVERAGE_DECAY, (1 + done) / (10 + done)), tf.float32),
             ).numpy()
-        names = ("loss_detection", "loss_type", "loss_outline")
+        names = ("loss_detection", "loss_type", "loss_outline", "loss_kind_map")
         return dict(zip(names, (total / steps).round(4).tolist(), strict=True))
 
     def _step_at(self, size: int) -> Any:
@@ -172,6 +189,12 @@ class SliceTrainer:
             best = {name: value for name, value in arrays.items() if name.startswith("average/")}
             _write_npz(self.out / "best.npz", best | {"epoch": np.array(row["epoch"])})
         write_curves(self.history, self.out)
+
+    def start(self, file: Path) -> int:
+        """Begin with the weights of a Keras file, where layers agree in name and shape; how many layers did."""
+        taken = take_over(self.network, file)
+        self.average.set_weights(self.network.get_weights())
+        return taken
 
     def resume(self) -> None:
         """Take up the state that an earlier run left in `out`."""
@@ -224,6 +247,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--slices", type=int, default=SLICES_AN_EPOCH, help="drawn in an epoch")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
+    parser.add_argument("--extra-cases", type=Path, help="synthetic heads: a folder a case of NIfTI with labels")
+    parser.add_argument("--start", type=Path, help="a Keras file whose layers of the same name begin the network")
     parser.add_argument("--resume", action="store_true")
     chosen = parser.parse_args(arguments)
     import keras
@@ -233,10 +258,15 @@ def main(arguments: list[str] | None = None) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(chosen.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     chosen.out.mkdir(parents=True, exist_ok=True)
-    train, val = (cached_slices(chosen.data, split, chosen.out / "cache") for split in ("train", "val"))
+    train, val = (
+        cached_slices(chosen.data, split, chosen.out / "cache", chosen.extra_cases) for split in ("train", "val")
+    )
+    train = with_synthetic(train, chosen.seed)
     trainer = SliceTrainer(train, val, chosen.out, chosen.seed, Plan.parse(chosen.stages, chosen.slices))
     if chosen.resume and (chosen.out / "state.npz").exists():
         trainer.resume()
+    elif chosen.start is not None:
+        print(f"{trainer.start(chosen.start)} layers taken from {chosen.start.name}", flush=True)
     trainer.run()
 
 

@@ -30,13 +30,16 @@ VALIDATION_CASES: tuple[str, ...] = (
 
 #: Share of the training patches that each kind of case gives (normalised over the kinds that are there).
 KIND_SHARES: dict[str, float] = {
-    "full": 0.60,
-    "two-channel": 0.10,
-    "pseudo": 0.08,
-    "whole-tumour-only": 0.06,
-    "flair-only": 0.05,
-    "no-tumour": 0.05,
-    "extra": 0.20,
+    "full": 0.50,
+    "two-channel": 0.08,
+    "pseudo": 0.07,
+    "whole-tumour-only": 0.05,
+    "flair-only": 0.04,
+    "no-tumour": 0.04,
+    "mirrored": 0.08,
+    "stack": 0.10,
+    "extra": 0.12,
+    "extra-healthy": 0.08,
 }
 
 #: What each kind is, for the card.
@@ -47,7 +50,10 @@ KIND_TEXTS: dict[str, str] = {
     "whole-tumour-only": "BraTS 2018 cases with T1 and FLAIR, whole tumour only",
     "flair-only": "Decathlon cases with FLAIR only, of which the whole tumour is used",
     "no-tumour": "multiple sclerosis without a tumour",
-    "extra": "synthetic head phantoms",
+    "mirrored": "of the cases above again, as a tumour-free brain: the healthy hemisphere on both sides",
+    "stack": "low-grade glioma stacks, skull on, thick slices, FLAIR and mostly T1 and T1CE, whole tumour only",
+    "extra": "synthetic head phantoms with a tumour",
+    "extra-healthy": "synthetic head phantoms without a tumour, skull on or off",
 }
 
 #: Loss weight of a kind; labels drawn by an algorithm count less.

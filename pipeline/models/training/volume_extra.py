@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ _TUMOUR_IN_MASK = 0.95
 
 
 def load_extra_cases(folder: Path) -> list[TrainingCase]:
-    """Every usable case below `folder`, of the kind 'extra'; the others are named on the terminal with their reason."""
+    """Every usable case below `folder`, 'extra' or 'extra-healthy'; others are named on the terminal with a reason."""
     cases = []
     for path in case_folders(folder):
         try:
@@ -46,13 +47,26 @@ def load_extra_case(folder: Path) -> TrainingCase:
         raise InvalidVolume(f"{folder.name}: no label map (a file whose name ends in _seg)")
     reference = next(role for role in REFERENCE_ORDER if role in files.images)
     volumes = _on_one_grid(files, reference)
-    grid = volumes[reference].grid
     values, label_grid = load_nifti_labels(files.labels)
-    if not label_grid.same_as(grid):
+    if not label_grid.same_as(volumes[reference].grid):
         raise InvalidVolume(f"{folder.name}: the label map is not on the grid of {reference.value}; resample it")
     labels = brats_labels(values)
-    mask = _brain(folder, volumes, labels > 0)
-    present = np.array([role in volumes for role in CHANNEL_ORDER])
+    kind = "extra" if labels.any() else "extra-healthy"
+    return masked_case(folder.name, kind, volumes, labels, core_known=SeriesRole.T1CE in volumes)
+
+
+def masked_case(
+    name: str, kind: str, volumes: Mapping[SeriesRole, Volume], labels: NDArray[np.uint8], *, core_known: bool
+) -> TrainingCase:
+    """The brain's box of series on one grid, z-scored in the brain that the pipeline finds.
+
+    labels: uint8 (I, J, K), BraTS labels on that grid. core_known: they tell TC and ET, not the whole tumour alone.
+
+    Raises:
+        InvalidVolume: no brain found around the tumour.
+    """
+    grid = next(iter(volumes.values())).grid
+    mask = _brain(name, volumes, labels > 0)
     image = np.stack(
         [
             zscore(volumes[role].voxels, mask) if role in volumes else np.zeros(grid.shape, np.float16)
@@ -60,15 +74,13 @@ def load_extra_case(folder: Path) -> TrainingCase:
         ]
     )
     box = tuple(slice(int(hit.min()), int(hit.max()) + 1) for hit in np.nonzero(mask))
-    regions = regions_of(labels)[(slice(None), *box)]
-    contrast = bool(present[CHANNEL_ORDER.index(SeriesRole.T1CE)])
     return TrainingCase(
-        name=folder.name,
-        kind="extra",
+        name=name,
+        kind=kind,
         image=np.asarray(to_ras(image[(slice(None), *box)], grid.affine), dtype=np.float16),
-        present=present,
-        regions=np.asarray(to_ras(regions, grid.affine), dtype=np.uint8),
-        known=np.array([True, contrast, contrast]),
+        present=np.array([role in volumes for role in CHANNEL_ORDER]),
+        regions=np.asarray(to_ras(regions_of(labels)[(slice(None), *box)], grid.affine), dtype=np.uint8),
+        known=np.array([True, core_known, core_known]),
         spacing_mm=ras_spacing(grid.affine),
     )
 
@@ -78,11 +90,11 @@ def _on_one_grid(files: CaseFiles, reference: SeriesRole) -> dict[SeriesRole, Vo
     return {role: resample(load_nifti_volume(path), grid) for role, path in files.images.items()}
 
 
-def _brain(folder: Path, volumes: dict[SeriesRole, Volume], tumour: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _brain(name: str, volumes: Mapping[SeriesRole, Volume], tumour: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The mask of the first series, best first, that holds the tumour."""
     for role in REFERENCE_ORDER:
         if role in volumes:
             mask = brain_mask(volumes[role]) > 0
             if mask.any() and (mask & tumour).sum() >= _TUMOUR_IN_MASK * tumour.sum():
                 return mask
-    raise InvalidVolume(f"{folder.name}: in no series does the brain found hold the tumour")
+    raise InvalidVolume(f"{name}: in no series does the brain found hold the tumour")

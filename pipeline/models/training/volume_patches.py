@@ -12,9 +12,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.models.training.volume_cases import KIND_SHARES, TrainingCase
+from pipeline.models.training.volume_intensity import augment_intensity
+from pipeline.models.training.volume_mixing import carve_into, with_fluid_core, without_enhancement
 
 #: Voxels kept per region of a case, from which patch centres are drawn.
 _CENTRES = 4000
+#: Share of the patches (of those that can) that get another brain's tumour, lose their enhancement, or
+#: get a core full of fluid.
+_CARVED = 0.2
+_WITHOUT_ENHANCEMENT = 0.15
+_FLUID_CORE = 0.15
+#: A donor's chance falls with its tumour's size, this many mL halving it: small tumours are what is short.
+_DONOR_ML = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,7 +36,7 @@ class Patch:
 
 
 class PatchSampler:
-    """Draws patches from cases: six in ten centred on tumour, half of these on its enhancing part.
+    """Draws patches from cases: seven in ten centred on tumour, a third of these on its enhancing part.
 
     Every number comes from `generator`, so a seed fixes the whole sequence.
     """
@@ -40,17 +49,26 @@ class PatchSampler:
         shares = np.array([KIND_SHARES[case.kind] / counts[case.kind] for case in cases])
         self._probabilities = shares / shares.sum()
         self._centres = [self._centres_of(case) for case in cases]
+        odds = np.array([_donor_odds(case) for case in cases])
+        self._donors = odds / odds.sum() if odds.any() else odds
 
     def _centres_of(self, case: TrainingCase) -> list[NDArray[np.int64]]:
-        masks = [case.regions[0] > 0, case.regions[1] > 0, case.regions[2] > 0, np.abs(case.image).sum(0) > 0]
-        found = [np.argwhere(mask) for mask in masks]
-        return [self._random.permutation(voxels)[:_CENTRES] if len(voxels) else voxels for voxels in found]
+        masks = [case.regions[0] > 0, case.regions[1] > 0, case.regions[2] > 0, case.image.any(axis=0)]
+        centres = []
+        for mask in masks:
+            voxels = np.flatnonzero(mask)
+            if len(voxels) > _CENTRES:
+                voxels = self._random.choice(voxels, _CENTRES)
+            centres.append(np.stack(np.unravel_index(voxels, mask.shape), axis=1))
+        return centres
 
     def draw(self, spacing_mm: float) -> Patch:
         """One patch whose voxels are about `spacing_mm` apart."""
         number = int(self._random.choice(len(self._cases), p=self._probabilities))
         case = self._cases[number]
         image, regions = self._cut(case, self._centre(number), spacing_mm)
+        if case.present.all() and case.known.all():
+            image, regions = self._mix(image, regions, spacing_mm)
         known = torch.from_numpy(case.known.astype(np.float32)) * case.weight
         image = augment_intensity(image, self._random)
         image, dropped_contrast = self._drop_channels(image, case.present)
@@ -58,15 +76,27 @@ class PatchSampler:
             known = known * torch.tensor([1.0, 0.0, 0.0])
         return Patch(image=image, regions=regions, weights=known)
 
+    def _mix(self, image: Tensor, regions: Tensor, spacing_mm: float) -> tuple[Tensor, Tensor]:
+        if self._donors.any() and self._random.random() < _CARVED:
+            number = int(self._random.choice(len(self._cases), p=self._donors))
+            image, regions = carve_into(
+                image, regions, *self._cut(self._cases[number], self._centre(number), spacing_mm)
+            )
+        if self._random.random() < _WITHOUT_ENHANCEMENT:
+            image, regions = without_enhancement(image, regions, self._random)
+        if self._random.random() < _FLUID_CORE:
+            image = with_fluid_core(image, regions, self._random)
+        return image, regions
+
     def _centre(self, number: int) -> NDArray[np.float64]:
         whole, core, enhancing, brain = self._centres[number]
         choice = self._random.random()
         pool = brain
-        if choice < 0.3 and len(enhancing):
+        if choice < 0.25 and len(enhancing):
             pool = enhancing
-        elif choice < 0.45 and len(core):
+        elif choice < 0.5 and len(core):
             pool = core
-        elif choice < 0.6 and len(whole):
+        elif choice < 0.7 and len(whole):
             pool = whole
         centre: NDArray[np.float64] = pool[self._random.integers(len(pool))].astype(np.float64)
         # The patch is moved at random so that tumours do not always lie in its middle.
@@ -108,6 +138,14 @@ class PatchSampler:
         return image * torch.from_numpy(keep.astype(np.float32))[:, None, None, None], bool(present[1] and not keep[1])
 
 
+def _donor_odds(case: TrainingCase) -> float:
+    """Chance, before normalising, that a case gives its tumour to another brain."""
+    if case.kind not in ("full", "pseudo"):
+        return 0.0
+    tumour_ml = float(case.regions[0].sum()) * math.prod(case.spacing_mm) / 1000
+    return 1.0 / (_DONOR_ML + tumour_ml) if tumour_ml else 0.0
+
+
 def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     matrix = np.eye(3)
     for axis, angle in enumerate(angles):
@@ -118,58 +156,3 @@ def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
         turn[first, second], turn[second, first] = -sine, sine
         matrix = matrix @ turn
     return matrix
-
-
-def augment_intensity(image: Tensor, random: np.random.Generator) -> Tensor:
-    """(4, P, P, P) changed as scanners, protocols and imperfect brain masks change it; voxels outside stay 0.
-
-    Per channel: contrast, brightness, gamma, blur and coarse slices; for all: noise and remains of skull.
-    """
-    outside = (image == 0).all(dim=0)
-    present = image.flatten(1).any(dim=1)
-    if int(present.sum()) >= 3 and random.random() < 0.5:
-        # What is dark in every contrast is no brain: lossy compression and loose masks leave a rim of it.
-        outside = outside | (image[present] < -1.5).all(dim=0)
-    channels = []
-    for channel in image:
-        if not channel.any():
-            channels.append(channel)
-            continue
-        changed = channel
-        if random.random() < 0.5:
-            changed = changed * float(random.uniform(0.75, 1.3)) + float(random.uniform(-0.2, 0.2))
-        if random.random() < 0.1:
-            low, high = changed.min(), changed.max()
-            share = (changed - low) / (high - low).clamp_min(1e-6)
-            changed = share ** float(random.uniform(0.7, 1.5)) * (high - low) + low
-        if random.random() < 0.08:
-            changed = functional.avg_pool3d(changed[None, None], 3, stride=1, padding=1)[0, 0]
-        if random.random() < 0.08:
-            changed = _coarse(changed, int(random.integers(3)))
-        if random.random() < 0.15:
-            changed = changed + torch.randn(changed.shape, generator=_torch(random)) * float(random.uniform(0.05, 0.3))
-        channels.append(torch.where(outside, 0.0, changed))
-    result = torch.stack(channels)
-    return _with_remains(result, outside, random) if random.random() < 0.1 else result
-
-
-def _torch(random: np.random.Generator) -> torch.Generator:
-    return torch.Generator().manual_seed(int(random.integers(2**62)))
-
-
-def _coarse(channel: Tensor, axis: int) -> Tensor:
-    """The channel as thick slices across one axis show it."""
-    sides = list(channel.shape)
-    sides[axis] = max(2, sides[axis] // 3)
-    thick = functional.interpolate(channel[None, None], size=sides, mode="area")
-    return functional.interpolate(thick, size=tuple(channel.shape), mode="trilinear")[0, 0]
-
-
-def _with_remains(image: Tensor, outside: Tensor, random: np.random.Generator) -> Tensor:
-    """Bright or dark lumps outside the brain, as a mask that keeps some skull, scalp or eye leaves them."""
-    seeds = torch.randn((1, 1, 6, 6, 6), generator=_torch(random))
-    field = functional.interpolate(seeds, size=tuple(image.shape[1:]), mode="trilinear")[0, 0]
-    lumps = outside & (field > 0.8)
-    levels = torch.from_numpy(random.uniform(-2.5, 3.5, 4).astype(np.float32))[:, None, None, None]
-    present = image.flatten(1).any(dim=1)[:, None, None, None]
-    return torch.where(lumps & present, levels + 0.4 * field, image)

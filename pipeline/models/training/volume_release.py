@@ -1,6 +1,8 @@
-"""Releases a trained segmenter: weights in half precision, its figures, its card and its line in the manifest.
+"""Releases a trained segmenter: calibrated, in half precision, with its figures, its card and its line in the manifest.
 
-`python -m pipeline.models.training.volume_release --run DIR --data DIR --models models`
+`python -m pipeline.models.training.volume_release --run DIR --data DIR --heads DIR --models models --version 0.2.0`
+
+Tried with a `--models` folder of its own first; the stacks of the test split are read only where `--test` is given.
 """
 
 from __future__ import annotations
@@ -8,7 +10,10 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import multiprocessing
 import shutil
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,14 +21,17 @@ from typing import Any
 import torch
 
 from pipeline.models.training.release import register
+from pipeline.models.training.volume_calibration import calibration_figures, fold_temperatures
 from pipeline.models.training.volume_card import render_card
 from pipeline.models.training.volume_cases import VALIDATION_CASES
+from pipeline.models.training.volume_false_volume import all_heads, score_heads
 from pipeline.models.training.volume_progress import BEST_NAME
-from pipeline.models.training.volume_scores import score_validation_cases
+from pipeline.models.training.volume_scores import load_registered, score_validation_cases, validation_voxels
+from pipeline.models.training.volume_stack_scores import score_stacks
 from pipeline.models.training.volume_training import averaged_network
 from pipeline.models.unet3d_network import UNet3d
 from pipeline.report import Region
-from pipeline.volume import CHANNEL_ORDER
+from pipeline.volume import CHANNEL_ORDER, SeriesRole
 
 NAME = "BraTS2020_nnU_Net_Segmentation"
 FILE = f"Segmentation/{NAME}.pth"
@@ -43,26 +51,25 @@ def export_weights(network: UNet3d, path: Path) -> None:
     torch.save(weights, path)
 
 
-def release(
-    run: Path, data: Path, models: Path, *, version: str, spacing_mm: float, checkpoint: str, note: str = ""
-) -> dict[str, Any]:
-    """Exports, registers, scores through the registered file itself, and writes the card. Returns the figures."""
-    network = averaged_network(run / checkpoint)
-    state = torch.load(run / checkpoint, weights_only=True)
-    export_weights(network, models / FILE)
+def release(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Exports, registers, calibrates, measures through the registered file itself, writes the card. The figures."""
+    models, data, checkpoint = Path(arguments.models), Path(arguments.data), Path(arguments.run) / arguments.checkpoint
+    network = averaged_network(checkpoint)
+    state = torch.load(checkpoint, weights_only=True)
     entry: dict[str, Any] = {
         "name": NAME,
         "task": "segmentation",
         "file": FILE,
-        "version": version,
+        "version": arguments.version,
         "format": "torch-state-dict",
         "input_size": [128, 128, 128],
         "regions": [region.value for region in Region],
         "channels": [role.value for role in CHANNEL_ORDER],
         "roles": [role.value for role in CHANNEL_ORDER],
+        "needs": [SeriesRole.T1CE.value, SeriesRole.FLAIR.value],
         "threshold": 0.5,
         "temperature": 1.0,
-        "spacing_mm": spacing_mm,
+        "spacing_mm": arguments.spacing_mm,
         "architecture": asdict(network.plan),
         "data": ", ".join(f"{count} {kind}" for kind, count in state["cases"].items()),
         "metrics": {},
@@ -70,29 +77,57 @@ def release(
         "date": datetime.date.today().isoformat(),
         "card": CARD,
     }
+    export_weights(network, models / FILE)
     register(models, entry)
-    figures = score_validation_cases(models, NAME, data)
-    entry["metrics"] = {
-        f"dice_{region.value}": _rounded(figures["mean"][region.value]["dice"]) for region in Region
-    } | {"validation_cases": list(VALIDATION_CASES)}
+    calibration = calibration_figures(validation_voxels(load_registered(models, NAME), data))
+    fold_temperatures(network, {region: float(str(values["temperature"])) for region, values in calibration.items()})
+    export_weights(network, models / FILE)
+    register(models, entry)
+    figures = {"calibration": calibration} | measured(arguments)
+    entry["metrics"] = metrics_of(figures)
     register(models, entry)
     card = models / CARD
     card.parent.mkdir(parents=True, exist_ok=True)
     size_mb = (models / FILE).stat().st_size / 1e6
-    text = render_card(
-        entry,
-        figures,
-        steps=int(state["step"]),
-        minutes=float(state["seconds"]) / 60,
-        size_mb=size_mb,
-        cases=state["cases"],
-        command=state["command"],
-        note=note,
-    )
-    card.write_text(text, encoding="utf-8")
-    if (run / "curves.png").exists():
-        shutil.copyfile(run / "curves.png", card.with_name("segmentation-curves.png"))
+    card.write_text(render_card(entry, figures, state, size_mb=size_mb, note=arguments.note), encoding="utf-8")
+    if (Path(arguments.run) / "curves.png").exists():
+        shutil.copyfile(Path(arguments.run) / "curves.png", card.with_name("segmentation-curves.png"))
     return figures
+
+
+def measured(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The figures of the registered model, each kind in a process of its own, `--workers` at a time."""
+    splits = ("test", "val") if arguments.test else ("val",)
+    kinds = ["heads", "volumes", *(f"stacks {split}" for split in splits)]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
+        found = dict(zip(kinds, pool.map(_figures_of, kinds, [arguments] * len(kinds)), strict=True))
+    stacks = {split: found.pop(f"stacks {split}") for split in reversed(splits)}
+    return found | {"stacks": stacks}
+
+
+def _figures_of(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    data = Path(arguments.data)
+    segmenter = load_registered(Path(arguments.models), NAME)
+    if kind == "volumes":
+        return score_validation_cases(segmenter, data)
+    if kind == "heads":
+        return score_heads(all_heads(data, arguments.heads), segmenter)
+    return score_stacks(data, kind.removeprefix("stacks "), segmenter)
+
+
+def metrics_of(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures that the manifest holds."""
+    mean = figures["volumes"]["mean"]
+    metrics: dict[str, Any] = {f"dice_{region.value}": _rounded(mean[region.value]["dice"]) for region in Region}
+    metrics["false_volume_ml_ET"] = _rounded(mean[Region.ET.value]["false_volume_ml"])
+    metrics |= {f"ece_{region}": values["ece"] for region, values in figures["calibration"].items()}
+    metrics |= {f"dice_WT_stacks_{split}": _rounded(scores["mean_dice"]) for split, scores in figures["stacks"].items()}
+    metrics["tumour_free_heads"] = figures["heads"]["clean"]
+    metrics["validation_cases"] = list(VALIDATION_CASES)
+    return metrics
 
 
 def _rounded(value: float | None) -> float | None:
@@ -103,23 +138,25 @@ def main(words: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", required=True, help="folder that volume_training wrote")
-    parser.add_argument("--data", required=True, help="folder with mri3d/full")
+    parser.add_argument("--data", required=True, help="folder with mri3d/ and lgg_stacks/")
+    parser.add_argument("--heads", help="folder of NIfTI phantoms without a tumour that training did not see")
     parser.add_argument("--models", default="models")
-    parser.add_argument("--version", default="0.1.0")
-    parser.add_argument("--spacing-mm", type=float, default=1.5)
+    parser.add_argument("--version", default="0.2.0")
+    parser.add_argument("--spacing-mm", type=float, default=1.25)
     parser.add_argument("--checkpoint", default=BEST_NAME)
+    parser.add_argument("--test", action="store_true", help="also measure on the stacks' test split, once a release")
     parser.add_argument("--note", default="", help="a sentence for the card: how the run differed from its command")
+    parser.add_argument("--threads", type=int, default=0, help="threads for PyTorch; 0 leaves its choice")
+    parser.add_argument("--workers", type=int, default=1, help="kinds of figures measured at a time")
+    parser.add_argument("--figures", help="file for all figures as JSON")
     arguments = parser.parse_args(words)
-    figures = release(
-        Path(arguments.run),
-        Path(arguments.data),
-        Path(arguments.models),
-        version=arguments.version,
-        spacing_mm=arguments.spacing_mm,
-        checkpoint=arguments.checkpoint,
-        note=arguments.note,
-    )
-    print(json.dumps(figures["mean"], indent=1))
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    figures = release(arguments)
+    text = json.dumps(figures, indent=1)
+    if arguments.figures:
+        Path(arguments.figures).write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(metrics_of(figures), indent=1))
 
 
 if __name__ == "__main__":

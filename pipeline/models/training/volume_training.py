@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.models.training.volume_cache import cached_cases
 from pipeline.models.training.volume_cases import KIND_TEXTS, TrainingCase, load_training_cases
 from pipeline.models.training.volume_extra import load_extra_cases
 from pipeline.models.training.volume_loss import deep_loss
+from pipeline.models.training.volume_mirror import mirrored_cases
 from pipeline.models.training.volume_patches import PatchSampler
 from pipeline.models.training.volume_progress import (
     BEST_NAME,
@@ -27,9 +29,13 @@ from pipeline.models.training.volume_progress import (
     draw_curves,
     save_checkpoint,
 )
+from pipeline.models.training.volume_stacks import load_stack_cases
 from pipeline.models.training.volume_validation import dice_of_case
-from pipeline.models.unet3d_network import NetworkPlan, UNet3d, build_unet3d
+from pipeline.models.unet3d_network import UNet3d, build_unet3d
+from pipeline.models.unet3d_plan import NetworkPlan
 from pipeline.report import Region
+
+PREPARED_NAME = "prepared.npz"
 
 
 class Trainer:
@@ -51,9 +57,12 @@ class Trainer:
         self.best = -1.0
         if arguments.resume and (self.out / CHECKPOINT_NAME).exists():
             self._restore(torch.load(self.out / CHECKPOINT_NAME, weights_only=True))
+        elif arguments.start_from:
+            # Its weights and its count of steps, but a learning rate and a best score of this run's own.
+            self._restore(torch.load(arguments.start_from, weights_only=True) | {"seconds": 0.0, "best": -1.0})
         self.random = np.random.default_rng((arguments.seed, self.step))
         training, self.validation = load_training_cases(Path(arguments.data))
-        extra = load_extra_cases(Path(arguments.extra_cases)) if arguments.extra_cases else []
+        extra = cached_cases(self.out / PREPARED_NAME, lambda: self._prepared(training))
         self.cases = {
             text: count
             for kind, text in KIND_TEXTS.items()
@@ -62,6 +71,12 @@ class Trainer:
         self.sampler = PatchSampler(training + extra, arguments.patch, self.random)
         counts = f"{len(training)} cases, {len(extra)} extra, {len(self.validation)} for validation"
         print(f"{counts}, from step {self.step}", flush=True)
+
+    def _prepared(self, training: list[TrainingCase]) -> list[TrainingCase]:
+        """The cases that take long to prepare: phantoms, stacks and mirrored brains."""
+        folder = self.arguments.extra_cases
+        phantoms = load_extra_cases(Path(folder)) if folder else []
+        return phantoms + load_stack_cases(Path(self.arguments.data)) + mirrored_cases(training, self.arguments.seed)
 
     @property
     def share(self) -> float:
@@ -165,6 +180,7 @@ def command_line(arguments: argparse.Namespace) -> str:
     """The command that repeats the run, with the folders by their names alone."""
     words = ["python -m pipeline.models.training.volume_training --data DIR --out DIR"]
     words += ["--extra-cases DIR"] if arguments.extra_cases else []
+    words += ["--start-from CHECKPOINT"] if arguments.start_from else []
     words += [f"--steps {arguments.steps}" if arguments.steps else f"--minutes {arguments.minutes:g}"]
     for name in ("seed", "base", "stages", "patch", "batch", "spacing_mm", "coarse_share", "learning_rate"):
         words.append(f"--{name.replace('_', '-')} {getattr(arguments, name):g}")
@@ -189,6 +205,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=90.0)
     parser.add_argument("--steps", type=int, default=0, help="count steps instead of minutes (repeatable)")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--start-from", help="checkpoint of an earlier run whose weights this one begins with")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--base", type=int, default=16)
     parser.add_argument("--stages", type=int, default=5)

@@ -29,7 +29,8 @@ from pipeline.models.training.volume_patches import PatchSampler
 from pipeline.models.training.volume_release import export_weights
 from pipeline.models.training.volume_training import Trainer, averaged_network, parse_arguments
 from pipeline.models.unet3d import load_torch_segmenter
-from pipeline.models.unet3d_network import NetworkPlan, build_unet3d
+from pipeline.models.unet3d_network import build_unet3d
+from pipeline.models.unet3d_plan import NetworkPlan
 
 SIDE = 20
 
@@ -258,20 +259,53 @@ def test_extra_labels_on_another_grid_are_refused(tmp_path: Path) -> None:
         load_extra_case(_nifti_case(tmp_path / "x", label_shift_mm=4.0))
 
 
+def test_a_run_can_begin_with_the_weights_of_another(data: Path, tmp_path: Path) -> None:
+    words = f"--data {data} --base 2 --stages 3 --patch 16 --batch 1 --spacing-mm 1 --float32".split()
+    Trainer(parse_arguments([*words, "--out", str(tmp_path / "a"), "--steps", "2"])).run()
+    start = tmp_path / "a" / "checkpoint.pt"
+    begun = Trainer(parse_arguments([*words, "--out", str(tmp_path / "b"), "--start-from", str(start), "--steps", "4"]))
+    assert (begun.step, begun.seconds, begun.best) == (2, 0.0, -1.0)
+    earlier = torch.load(start, weights_only=True)["network"]
+    assert all(torch.equal(value, earlier[name]) for name, value in begun.network.state_dict().items())
+
+
 def test_card_names_what_is_weak() -> None:
     good = {"dice": 0.95, "hd95_mm": 2.0, "volume_error_ml": 1.0, "volume_error_percent": 3.0, "volume_ml": 10.0}
     good |= {"truth_volume_ml": 11.0, "false_volume_ml": None}
     weak = good | {"dice": 0.3}
     mean = {**good, "cases": 1, "cases_without": 0}
-    figures = {
+    volumes = {
         "cases": [{"case": "c1", "regions": {"WT": good, "TC": weak, "ET": good}, "answer": None, "not_scored": None}],
         "mean": {"WT": mean, "TC": mean | {"dice": 0.3}, "ET": mean},
+    }
+    patient = {"case": "p1", "roles": ["FLAIR"], "dice": 0.7, "volume_ml": 1.0, "truth_volume_ml": 2.0}
+    stack = {"cases": [patient], "patients": 1, "mean_dice": 0.7, "median_dice": 0.7}
+    head = {"case": "h1", "seen": "never seen", "roles": ["T1"], "false_volume_ml": 0.31}
+    calibration = {
+        "temperature": 1.2,
+        "cross_entropy_before": 0.3,
+        "cross_entropy": 0.2,
+        "ece_before": 0.05,
+        "ece": 0.021,
+        "ece_brain": 0.001,
+        "dice_at": {"0.5": 0.9},
+    }
+    figures = {
+        "volumes": volumes,
+        "stacks": {"val": stack},
+        "heads": {"cases": [head], "clean": {"never seen": {"heads": 1, "clean": 0}}},
+        "calibration": {"WT": calibration},
     }
     architecture = {"in_channels": 4, "base": 16, "stages": 5, "max_channels": 320}
     entry = {"name": "n", "version": "1", "date": "2026-11-23", "architecture": architecture, "spacing_mm": 1.5}
     entry["channels"] = ["T1", "T1CE", "T2", "FLAIR"]
-    card = render_card(entry, figures, steps=10, minutes=3.0, size_mb=11.3, cases={"phantoms": 2}, command="run it")
+    state = {"step": 10, "cases": {"phantoms": 2}, "command": "run it"}
+    card = render_card(entry, figures, state, size_mb=11.3)
     assert "- c1: TC 0.30." in card
-    assert "TC: mean Dice 0.30" in card
+    assert "TC: mean Dice 0.300" in card
     assert "WT: mean Dice" not in card
+    assert "Stacks, val: mean WT Dice 0.700, aimed at 0.80." in card
+    assert "| h1 | never seen | T1 | 0.31 |" in card
+    assert "0 of 1 clean, aimed at 95 %" in card
+    assert "| WT | 1.200 | 0.300 | 0.200 | 0.050 | 0.021 | 0.001 | 0.900 |" in card
     assert "run it" in card
