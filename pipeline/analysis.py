@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
+from pipeline.input_check import check_inputs
 from pipeline.inputs import usable_volumes
-from pipeline.label_map import checked_regions, implausibilities, labels_on_grid
+from pipeline.label_map import implausibilities
 from pipeline.measurements import measure
-from pipeline.models.protocols import Models, SliceClassifier
+from pipeline.models.protocols import Installed, Model, Models
+from pipeline.models.selection import Arrived, NoneFits, choose
 from pipeline.preparation import PreparedStudy, prepare
+from pipeline.process_memory import peak_memory_mb
 from pipeline.report import (
     Finding,
     Flag,
     Lesion,
     Measurement,
+    ModelChoice,
+    Region,
     Report,
     Segmentation,
     SkipCode,
@@ -26,12 +30,10 @@ from pipeline.report import (
     Stage,
     StageTiming,
 )
-from pipeline.slices import axial_slices
-from pipeline.study_findings import NO_TUMOUR, TUMOUR, detection_finding, no_tumour_index, type_finding
+from pipeline.stages import detected, region_probabilities, segmentation_of, typed
+from pipeline.study_findings import NO_TUMOUR, TUMOUR, no_tumour_index
+from pipeline.uncertainty import VolumeRange, overlooked, volume_ranges, with_ranges
 from pipeline.volume import CHANNEL_ORDER, SeriesRole, Volume
-
-#: Axial slices read by a 2D model: one every 5 mm of a brain.
-SLICE_COUNT = 28
 
 StageProgress = Callable[[Stage, float], None]
 _Result = TypeVar("_Result")
@@ -42,35 +44,45 @@ def no_stage_progress(stage: Stage, share: float) -> None:
 
 
 def analyse(
-    volumes: Mapping[SeriesRole, Volume], models: Models, progress: StageProgress = no_stage_progress
+    volumes: Mapping[SeriesRole, Volume],
+    models: Models,
+    progress: StageProgress = no_stage_progress,
+    *,
+    study_uid: str = "",
 ) -> Report:
     """Register, detect, type, segment and measure one study.
 
     volumes: each role's series on its native grid, any subset of the four roles. progress: called with the stage and
-    the share of it done, 0..1. What cannot run is `Skipped` with its reason; a stage or model that raises is skipped
-    and flagged, and the rest goes on.
+    the share of it done, 0..1. study_uid: what the split between versions of a model goes by; without it no version of
+    mode 'ab' answers. What cannot run is `Skipped` with its reason; a stage or model that raises is skipped and
+    flagged, and the rest goes on.
 
     Raises:
         NothingToAnalyse: no volume, or none that can be used.
     """
-    return _Analysis(volumes, models, progress).run()
+    return _Analysis(volumes, models, progress, study_uid).run()
 
 
 class _Analysis:
     """The stages of one call of `analyse` and what they leave for each other."""
 
-    def __init__(self, volumes: Mapping[SeriesRole, Volume], models: Models, progress: StageProgress) -> None:
+    def __init__(
+        self, volumes: Mapping[SeriesRole, Volume], models: Models, progress: StageProgress, study_uid: str
+    ) -> None:
         self._given = volumes
         self._models = models
         self._progress = progress
+        self._study_uid = study_uid
+        self._choices: list[ModelChoice] = []
         self._flags: list[Flag] = []
         self._timings: list[StageTiming] = []
+        self._ranges: Mapping[Region, VolumeRange] = {}
 
     def run(self) -> Report:
         with self._timed(Stage.PREPARE):
             usable, flags = usable_volumes(self._given)
             study = prepare(usable, lambda share: self._progress(Stage.PREPARE, share))
-            self._flags += [*flags, *study.flags]
+            self._flags += [*flags, *study.flags, *check_inputs(study)]
         with self._timed(Stage.DETECT):
             detection = self._guarded(Stage.DETECT, lambda: self._detect(study))
         with self._timed(Stage.CLASSIFY):
@@ -79,7 +91,12 @@ class _Analysis:
             segmentation = self._guarded(Stage.SEGMENT, lambda: self._segment(study))
         with self._timed(Stage.MEASURE):
             measured = self._guarded(Stage.MEASURE, lambda: _measure(segmentation))
-        measurements, lesions = (measured, ()) if isinstance(measured, Skipped) else measured
+        measurements: tuple[Measurement, ...] | Skipped
+        lesions: tuple[Lesion, ...]
+        if isinstance(measured, Skipped):
+            measurements, lesions = measured, ()
+        else:
+            measurements, lesions = with_ranges(measured[0], self._ranges), measured[1]
         self._flags += _disagreements(detection, tumour_type, segmentation)
         return Report(
             roles=tuple(role for role in SeriesRole if role in study.volumes),
@@ -93,6 +110,7 @@ class _Analysis:
             registrations=study.registrations,
             flags=tuple(self._flags),
             timings=tuple(self._timings),
+            choices=tuple(self._choices),
         )
 
     @contextmanager
@@ -101,7 +119,7 @@ class _Analysis:
         started = time.perf_counter()
         yield
         self._timings.append(
-            StageTiming(stage=stage, seconds=time.perf_counter() - started, peak_memory_mb=_peak_memory_mb())
+            StageTiming(stage=stage, seconds=time.perf_counter() - started, peak_memory_mb=peak_memory_mb())
         )
         self._progress(stage, 1.0)
 
@@ -118,15 +136,38 @@ class _Analysis:
         reason = self._models.unavailable.get(task, f"no model for {task} is installed")
         return Skipped(stage=stage, code=SkipCode.MODEL_UNAVAILABLE, reason=reason)
 
+    def _chosen(
+        self, stage: Stage, task: str, installed: Sequence[Installed[Model]], study: PreparedStudy
+    ) -> Installed[Model] | Skipped:
+        """The model that answers for this study, its choice noted; or why none does."""
+        roles = frozenset(study.volumes)
+        choice = choose(installed, Arrived(roles=roles, reference=study.reference.grid, study_uid=self._study_uid))
+        if isinstance(choice, NoneFits):
+            missing = choice.missing
+            if not choice.active and stage is Stage.SEGMENT:
+                missing = tuple(role for role in CHANNEL_ORDER if role not in roles)
+            if missing:
+                return self._no_role(stage, missing, study, choice.wanted)
+            if not choice.active:
+                return self._unavailable(stage, task)
+            return Skipped(stage=stage, code=SkipCode.MODEL_UNAVAILABLE, reason=choice.reason)
+        identity = choice.installed.model.identity
+        self._choices.append(
+            ModelChoice(
+                stage=stage,
+                model=identity.name,
+                version=identity.version,
+                reason=choice.reason,
+                mode=choice.installed.mode.value,
+            )
+        )
+        return choice.installed
+
     def _detect(self, study: PreparedStudy) -> Finding | Skipped:
-        model = self._models.detector
-        if model is None:
-            return self._unavailable(Stage.DETECT, "detection")
-        role = _role_for(model, study)
-        if role is None:
-            return self._no_role(Stage.DETECT, model.roles, study)
-        positions, slices = axial_slices(study.on_analysis_grid(role), study.brain, SLICE_COUNT, model.input_size)
-        return detection_finding(model, role, positions.tolist(), model.predict(slices))
+        chosen = self._chosen(Stage.DETECT, "detection", self._models.detectors, study)
+        if isinstance(chosen, Skipped):
+            return chosen
+        return replace(detected(chosen.model, study), calibration_error=chosen.calibration_error)
 
     def _classify(self, study: PreparedStudy, detection: Finding | Skipped) -> Finding | Skipped:
         if isinstance(detection, Skipped):
@@ -134,30 +175,26 @@ class _Analysis:
             return Skipped(stage=Stage.CLASSIFY, code=detection.code, reason=reason)
         if detection.value == NO_TUMOUR:
             return Skipped(stage=Stage.CLASSIFY, code=SkipCode.NO_TUMOUR_DETECTED, reason="no tumour was detected")
-        model = self._models.type_classifier
-        if model is None:
-            return self._unavailable(Stage.CLASSIFY, "type")
-        role = _role_for(model, study)
-        if role is None:
-            return self._no_role(Stage.CLASSIFY, model.roles, study)
-        positions, slices = axial_slices(study.on_analysis_grid(role), study.brain, SLICE_COUNT, model.input_size)
-        return type_finding(model, role, positions.tolist(), model.predict(slices), detection)
+        chosen = self._chosen(Stage.CLASSIFY, "type", self._models.type_classifiers, study)
+        if isinstance(chosen, Skipped):
+            return chosen
+        return replace(typed(chosen.model, study, detection), calibration_error=chosen.calibration_error)
 
     def _segment(self, study: PreparedStudy) -> Segmentation | Skipped:
-        missing = [role for role in CHANNEL_ORDER if role not in study.volumes]
-        if missing:
-            return self._no_role(Stage.SEGMENT, tuple(missing), study)
-        model = self._models.segmenter
-        if model is None:
-            return self._unavailable(Stage.SEGMENT, "segmentation")
-        image, grid = study.channels(model.spacing_mm)
-        answer = model.segment(image, grid, lambda share: self._progress(Stage.SEGMENT, share))
-        onto = study.reference.grid
-        labels = labels_on_grid(checked_regions(answer, grid), grid, onto)
-        self._flags += implausibilities(labels, onto, study.brain, study.grid)
-        return Segmentation(labels=labels, grid=onto, model=model.identity)
+        chosen = self._chosen(Stage.SEGMENT, "segmentation", self._models.segmenters, study)
+        if isinstance(chosen, Skipped):
+            return chosen
+        model = chosen.model
+        probabilities, grid = region_probabilities(model, study, lambda share: self._progress(Stage.SEGMENT, share))
+        segmentation = segmentation_of(probabilities, grid, study, model.identity)
+        self._ranges = volume_ranges(probabilities, grid, segmentation.labels, segmentation.grid)
+        self._flags += overlooked(segmentation.labels, self._ranges)
+        self._flags += implausibilities(segmentation.labels, segmentation.grid, study.brain, study.grid)
+        return segmentation
 
-    def _no_role(self, stage: Stage, needed: tuple[SeriesRole, ...], study: PreparedStudy) -> Skipped:
+    def _no_role(
+        self, stage: Stage, needed: tuple[SeriesRole, ...], study: PreparedStudy, wanted: str = "all four contrasts"
+    ) -> Skipped:
         """Skipped for want of series, with what became of each: not sent, unusable, or not registered."""
         lost = [role for role in needed if role in study.unregistered]
         fates = [
@@ -169,12 +206,8 @@ class _Analysis:
             for role in needed
         ]
         code = SkipCode.REGISTRATION_FAILED if lost else SkipCode.ROLE_MISSING
-        link = "needs all four contrasts; missing" if stage is Stage.SEGMENT else "needs one of"
+        link = f"needs {wanted}; missing" if stage is Stage.SEGMENT else "needs one of"
         return Skipped(stage=stage, code=code, reason=f"the stage '{stage}' {link}: {', '.join(fates)}")
-
-
-def _role_for(model: SliceClassifier, study: PreparedStudy) -> SeriesRole | None:
-    return next((role for role in model.roles if role in study.volumes), None)
 
 
 def _measure(segmentation: Segmentation | Skipped) -> tuple[tuple[Measurement, ...], tuple[Lesion, ...]] | Skipped:
@@ -209,9 +242,3 @@ def _disagreements(
             )
         )
     return flags
-
-
-def _peak_memory_mb() -> float:
-    """Peak resident memory of this process; ru_maxrss counts KiB on Linux and bytes on macOS."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024.0**2 if sys.platform == "darwin" else 1024.0)

@@ -5,6 +5,8 @@ Works on 2 mm blocks, which is finer than the method is exact, and returns the m
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -12,14 +14,57 @@ from scipy import ndimage
 from pipeline.brain_surface import brain_inside
 from pipeline.geometry import resample_array
 from pipeline.grids import box_grid, coarse, field_of_view_mm, head_mask
-from pipeline.volume import LabelArray, Volume
+from pipeline.volume import LabelArray, SeriesRole, Volume
 
 _WORKING_MM = 2.0
 #: A stripped image is zero around the brain; scanners that blank the air leave more than this, scalp included.
 _STRIPPED_ML = (300.0, 2100.0)
 
+#: Which series shows the brain's surface best. The scalp's fat is dimmest on FLAIR; on T1, and most after contrast
+#: agent, it outshines the brain and draws the surface through the skull.
+MASK_ORDER: tuple[SeriesRole, ...] = (SeriesRole.FLAIR, SeriesRole.T2, SeriesRole.T1, SeriesRole.T1CE)
+#: A brain outside these bounds was not found rightly, or is not wholly there.
+PLAUSIBLE_ML = (700.0, 2100.0)
+#: How far from the brain's brightness the surface halts: `brain_surface.brain_inside`. The second halts earlier.
+SENSITIVITIES = (0.7, 0.8)
 
-def brain_mask(volume: Volume) -> LabelArray:
+
+def best_brain_mask(volumes: Iterable[Volume]) -> LabelArray:
+    """The brain from the first of several series that gives one of a plausible size; uint8 (I, J, K).
+
+    volumes: on one grid, in the order of `MASK_ORDER`; taken one by one, so they may be made when asked for. Where none
+    is plausible, the first one is tried once more with an earlier halt, and then the mask nearest to a brain's size is
+    given, which may be empty.
+
+    Raises:
+        ValueError: no volume.
+    """
+    masks: list[LabelArray] = []
+    first: Volume | None = None
+    for volume in volumes:
+        first = first or volume
+        masks.append(brain_mask(volume))
+        if _is_plausible(masks[-1], volume):
+            return masks[-1]
+    if first is None:
+        raise ValueError("there is no series to find the brain in")
+    masks.append(brain_mask(first, SENSITIVITIES[1]))
+    return _nearest_to_a_brain(masks, first.grid.voxel_volume_ml)
+
+
+def _is_plausible(mask: LabelArray, volume: Volume) -> bool:
+    return PLAUSIBLE_ML[0] <= float(mask.sum()) * volume.grid.voxel_volume_ml <= PLAUSIBLE_ML[1]
+
+
+def _nearest_to_a_brain(masks: Sequence[LabelArray], voxel_volume_ml: float) -> LabelArray:
+    def distance_ml(mask: LabelArray) -> float:
+        volume_ml = float(mask.sum()) * voxel_volume_ml
+        return max(PLAUSIBLE_ML[0] - volume_ml, volume_ml - PLAUSIBLE_ML[1], 0.0)
+
+    return min(masks, key=distance_ml)
+
+
+def brain_mask(volume: Volume, sensitivity: float = SENSITIVITIES[0]) -> LabelArray:
     """uint8 (I, J, K), 1 in the brain with its ventricles and sulci, 0 outside; all 0 where no brain is found.
 
     An image that arrives skull-stripped (exact zeros around a body of a brain's size, without a dark skull in it) gives
@@ -35,7 +80,7 @@ def brain_mask(volume: Volume) -> LabelArray:
     head = head_mask(Volume(voxels=image, grid=grid))
     if not head.any():
         return np.zeros(volume.grid.shape, dtype=np.uint8)
-    share = brain_inside(image, head, _WORKING_MM)
+    share = brain_inside(image, head, _WORKING_MM, sensitivity)
     return (resample_array(share, grid, volume.grid) > 0.5).astype(np.uint8)
 
 

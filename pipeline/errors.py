@@ -40,3 +40,17 @@ class ModelUnusable(PipelineError):
         self.model = model
         self.reason = reason
         self.remedy = remedy
+
+
+class ConversionFailed(PipelineError):
+    """A model that could not be brought to a faster runtime faithfully; its reference path still serves.
+
+    `model` is the manifest's name of the model.
+    """
+
+    code = "conversion-failed"
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(f"model '{model}': {reason}")
+        self.model = model
+        self.reason = reason

@@ -29,6 +29,18 @@ def field_of_view_mm(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float6
     return corners.min(axis=0), corners.max(axis=0)
 
 
+def inverse_grid(grid: Grid) -> Grid:
+    """The grid of one voxel whose affine leads from RAS+ mm to voxel indices of `grid`, for `world_points`."""
+    return Grid(shape=(1, 1, 1), affine=np.linalg.inv(grid.affine).astype(np.float64))
+
+
+def share_inside(points_mm: NDArray[np.float64], grid: Grid) -> float:
+    """Share 0..1 of points (n, 3) in RAS+ mm that lie in the field of view of `grid`; 0 of no points."""
+    indices = world_points(points_mm, inverse_grid(grid))
+    inside = ((indices >= -0.5) & (indices <= np.array(grid.shape) - 0.5)).all(axis=1)
+    return float(inside.mean()) if len(points_mm) else 0.0
+
+
 def box_grid(low_mm: NDArray[np.float64], high_mm: NDArray[np.float64], spacing_mm: float) -> Grid:
     """The RAS+ axis-aligned isotropic grid whose voxels fill the box from `low_mm` to `high_mm` (rounded up)."""
     shape = np.maximum(np.ceil((high_mm - low_mm) / spacing_mm - 1e-6).astype(int), 1)

@@ -44,9 +44,8 @@ def labels_on_grid(
     one half. Whole-tumour pieces under `smallest_component_ml` are dropped.
     """
     labels = np.zeros(onto.shape, dtype=np.uint8)
-    # From ET outwards, so that each region holds the one inside it.
-    nested = np.maximum.accumulate(probabilities[::-1], axis=0)[::-1]
-    box = _box_on(nested[0] > 0.25, grid, onto)
+    nested = nested_regions(probabilities)
+    box = box_on(nested[0] > 0.25, grid, onto)
     if box is None:
         return labels
     part = crop_grid(onto, box)
@@ -56,6 +55,13 @@ def labels_on_grid(
     inside[core] = Label.NCR
     inside[enhancing] = Label.ET
     return drop_small_components(labels, onto, smallest_component_ml)
+
+
+def nested_regions(probabilities: FloatArray) -> FloatArray:
+    """(3, I, J, K) WT, TC, ET: a voxel is core at least as surely as enhancing, and tumour as core."""
+    # From ET outwards, so that each region holds the one inside it.
+    nested: FloatArray = np.maximum.accumulate(probabilities[::-1], axis=0)[::-1]
+    return nested
 
 
 def drop_small_components(labels: LabelArray, grid: Grid, smallest_ml: float) -> LabelArray:
@@ -98,7 +104,7 @@ def implausibilities(labels: LabelArray, grid: Grid, brain: LabelArray, brain_gr
     return tuple(flags)
 
 
-def _box_on(mask: NDArray[np.bool_], grid: Grid, onto: Grid) -> tuple[slice, ...] | None:
+def box_on(mask: NDArray[np.bool_], grid: Grid, onto: Grid) -> tuple[slice, ...] | None:
     """The part of `onto` that covers the True voxels of `mask` on `grid`; None where it covers none."""
     box = bounding_box(mask, margin=1)
     if box is None:

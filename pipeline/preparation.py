@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.brain_mask import brain_mask
+from pipeline.brain_mask import MASK_ORDER, PLAUSIBLE_ML, best_brain_mask
 from pipeline.errors import RegistrationFailed
 from pipeline.geometry import Points, RigidTransform, resample
-from pipeline.grids import analysis_grid, bounding_box, box_grid, crop_grid, field_of_view_mm
+from pipeline.grids import (
+    analysis_grid,
+    bounding_box,
+    box_grid,
+    coarse,
+    crop_grid,
+    field_of_view_mm,
+    head_mask,
+    share_inside,
+    world_points,
+)
 from pipeline.intensity import zscore_in_mask
 from pipeline.registration import register_rigid
 from pipeline.report import Flag, RegistrationResult
 from pipeline.volume import CHANNEL_ORDER, REFERENCE_ORDER, FloatArray, Grid, LabelArray, SeriesRole, Volume
 
-#: A brain outside these bounds was not found rightly, or is not wholly there.
-_BRAIN_ML = (700.0, 2200.0)
+#: A series that shows less than this of the reference's head cannot tell where all of the brain is.
+_HEAD_SHARE = 0.97
 #: Room around the brain in the segmenter's image.
 _BRAIN_MARGIN_MM = 5.0
 
@@ -51,18 +61,28 @@ class PreparedStudy:
             self._on_grid[role] = resample(self.volumes[role], self.grid, self.transforms[role])
         return self._on_grid[role]
 
-    def channels(self, spacing_mm: float) -> tuple[FloatArray, Grid]:
-        """(4, I, J, K) in `CHANNEL_ORDER`, z-scored inside the brain and 0 outside, and its isotropic grid.
+    def channels(self, spacing_mm: float, intensities: str = "brain-zscore") -> tuple[FloatArray, Grid]:
+        """(4, I, J, K) in `CHANNEL_ORDER` and its isotropic grid. A role not in `volumes` is a channel of zeros.
 
-        The grid covers the brain's box. All four roles must be in `volumes`.
+        intensities: 'brain-zscore' is z-scored inside the brain and 0 outside, 'brain' as scanned and 0 outside; both
+        cover the brain's box. 'head' is the whole analysis grid as scanned.
         """
-        box = bounding_box(self.brain) or tuple(slice(0, n) for n in self.grid.shape)
+        whole = tuple(slice(0, n) for n in self.grid.shape)
+        box = whole if intensities == "head" else bounding_box(self.brain) or whole
         low, high = field_of_view_mm(crop_grid(self.grid, box))
         grid = box_grid(low - _BRAIN_MARGIN_MM, high + _BRAIN_MARGIN_MM, spacing_mm)
         brain = resample(Volume(voxels=self.brain.astype(np.float32), grid=self.grid), grid).voxels > 0.5
+
+        def scaled(voxels: FloatArray) -> FloatArray:
+            if intensities == "brain-zscore":
+                return zscore_in_mask(voxels, brain)
+            return voxels if intensities == "head" else np.where(brain, voxels, np.float32(0))
+
         image = np.stack(
             [
-                zscore_in_mask(resample(self.volumes[role], grid, self.transforms[role]).voxels, brain)
+                scaled(resample(self.volumes[role], grid, self.transforms[role]).voxels)
+                if role in self.volumes
+                else np.zeros(grid.shape, np.float32)
                 for role in CHANNEL_ORDER
             ]
         )
@@ -109,15 +129,15 @@ def prepare(volumes: Mapping[SeriesRole, Volume], progress: Callable[[float], No
         )
     progress(0.9)
     grid = analysis_grid(reference)
-    on_grid = resample(reference, grid)
-    brain = brain_mask(on_grid)
+    on_grid: dict[SeriesRole, Volume] = {}
+    brain = best_brain_mask(_mask_candidates(reference_role, kept, transforms, grid, on_grid))
     volume_ml = float(brain.sum()) * grid.voxel_volume_ml
-    if not _BRAIN_ML[0] <= volume_ml <= _BRAIN_ML[1]:
+    if not PLAUSIBLE_ML[0] <= volume_ml <= PLAUSIBLE_ML[1]:
         flags.append(
             Flag(
                 code="brain-mask-implausible",
-                text=f"The brain found in the {reference_role} series measures {volume_ml:.0f} mL; "
-                f"{_BRAIN_ML[0]:.0f} to {_BRAIN_ML[1]:.0f} mL would be plausible.",
+                text=f"The brain found in the {' and '.join(on_grid)} series measures {volume_ml:.0f} mL; "
+                f"{PLAUSIBLE_ML[0]:.0f} to {PLAUSIBLE_ML[1]:.0f} mL would be plausible.",
             )
         )
     if not brain.any():
@@ -133,8 +153,29 @@ def prepare(volumes: Mapping[SeriesRole, Volume], progress: Callable[[float], No
         grid=grid,
         brain=brain,
         flags=tuple(flags),
-        _on_grid={reference_role: on_grid},
+        _on_grid=on_grid,
     )
+
+
+def _mask_candidates(
+    reference_role: SeriesRole,
+    volumes: Mapping[SeriesRole, Volume],
+    transforms: Mapping[SeriesRole, RigidTransform],
+    grid: Grid,
+    on_grid: dict[SeriesRole, Volume],
+) -> Iterator[Volume]:
+    """The series on `grid` that show the whole head, the best one to find the brain in first; also put in `on_grid`."""
+    small = coarse(volumes[reference_role])
+    points = world_points(np.argwhere(head_mask(small)), small.grid)
+    # The neck below the analysis grid does not matter.
+    points = points[points[:, 2] >= field_of_view_mm(grid)[0][2]]
+    for role in MASK_ORDER:
+        if role not in volumes:
+            continue
+        shown = share_inside(transforms[role].apply(points), volumes[role].grid)
+        if role is reference_role or shown >= _HEAD_SHARE:
+            on_grid[role] = resample(volumes[role], grid, transforms[role])
+            yield on_grid[role]
 
 
 def _centre(volume: Volume) -> Points:

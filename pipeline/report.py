@@ -9,8 +9,14 @@ from enum import IntEnum, StrEnum
 import numpy as np
 
 from pipeline.errors import InvalidVolume
-from pipeline.volume import Grid, LabelArray, SeriesRole
+from pipeline.volume import FloatArray, Grid, LabelArray, SeriesRole
 
+#: The cuts of the volume interval; docs/uncertainty.md says what they mean and how often they held.
+SURE_CUT, POSSIBLE_CUT = 0.9, 0.1
+VOLUME_INTERVAL_RULE = (
+    f"Interval of a volume: from what the segmenter takes for tumour with a probability above {SURE_CUT} to what has "
+    f"one above {POSSIBLE_CUT}. It covers the doubt about the border, not an overlooked or mistaken lesion."
+)
 RESEARCH_NOTICE = "For research and decision support only. Not a medical device; not clinically validated."
 
 
@@ -60,12 +66,32 @@ REGION_LABELS: Mapping[Region, tuple[Label, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelIdentity:
-    """Which weights gave an answer. `weights_sha256` is the hash of the weight file, 64 hex digits."""
+    """Which weights gave an answer. `weights_sha256` is the hash of the weight file, 64 hex digits.
+
+    members: the models of an ensemble; its own hash is then derived from theirs.
+    """
 
     name: str
     version: str
     task: str
     weights_sha256: str
+    members: tuple[ModelIdentity, ...] = ()
+
+    @property
+    def parts(self) -> tuple[ModelIdentity, ...]:
+        """The models behind the answer: the members of an ensemble, or the model itself."""
+        return self.members or (self,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelChoice:
+    """Which of the installed models answered a stage for this study, and why this one. mode: 'active' or 'ab'."""
+
+    stage: Stage
+    model: str
+    version: str
+    reason: str
+    mode: str = "active"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +103,14 @@ class Skipped:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReadSlice:
+    """One slice as a model read it. pixels: float32 (size, size) in 0..1, radiological. position_mm: along z, RAS+."""
+
+    pixels: FloatArray
+    position_mm: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """A qualitative answer of a model about the study.
@@ -84,6 +118,8 @@ class Finding:
     value: 'tumour' or 'no tumour' for detection; a class name for the type. probability: of `value`, 0..1.
     probabilities: every class to its probability. basis: the stated rule from slices to study.
     slice_probabilities: (position along the patient's axis in mm, probability of tumour) for each slice read.
+    calibration_error: expected calibration error of the model's slice probabilities on held-out slices, 0..1; None
+    where the model does not state it. telling: the slice with the highest tumour probability; it stays out of the JSON.
     """
 
     stage: Stage
@@ -94,6 +130,18 @@ class Finding:
     role: SeriesRole
     model: ModelIdentity
     slice_probabilities: tuple[tuple[float, float], ...] = ()
+    calibration_error: float | None = None
+    telling: ReadSlice | None = field(default=None, compare=False, repr=False)
+
+
+def calibration_text(calibration_error: float | None) -> str:
+    """What may be said of the probabilities of a finding."""
+    if calibration_error is None:
+        return "The model states no calibration of its probabilities."
+    return (
+        f"Calibrated probabilities: expected calibration error {calibration_error:.3f}, of single slices of patients "
+        "the model never saw."
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,7 +174,11 @@ class Measurement:
     """A number with its unit. quantity: e.g. 'volume', 'longest axial diameter', 'perpendicular axial diameter'.
 
     subject: what was measured: a Region or Label name ('WT', 'ET', ...). lesion: its number from 1, or None for the
-    total. unit: UCUM ('mL', 'mm').
+    total. unit: UCUM ('mL', 'mm'). low, high: the interval around `value` in the same unit, by `VOLUME_INTERVAL_RULE`;
+    None where the model gave none.
+
+    Raises:
+        ValueError: only one end of the interval, or a value outside it.
     """
 
     quantity: str
@@ -134,6 +186,16 @@ class Measurement:
     value: float
     unit: str
     lesion: int | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"the {self.quantity} of {self.subject} has one end of an interval, not both")
+        if self.low is not None and self.high is not None and not self.low <= self.value <= self.high:
+            raise ValueError(
+                f"the {self.quantity} of {self.subject} is {self.value}, outside its interval {self.low} to {self.high}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +262,7 @@ class Report:
     registrations: tuple[RegistrationResult, ...] = ()
     flags: tuple[Flag, ...] = ()
     timings: tuple[StageTiming, ...] = ()
+    choices: tuple[ModelChoice, ...] = ()
     notice: str = field(default=RESEARCH_NOTICE)
 
     @property

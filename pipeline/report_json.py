@@ -18,6 +18,7 @@ from pipeline.report import (
     Label,
     Lesion,
     Measurement,
+    ModelChoice,
     ModelIdentity,
     RegistrationResult,
     Report,
@@ -58,11 +59,12 @@ def report_to_dict(report: Report) -> Json:
         "segmentation": _segmentation_to_dict(report.segmentation),
         "measurements": _skipped_to_dict(measurements)
         if isinstance(measurements, Skipped)
-        else {"skipped": False, "values": [vars(measurement) for measurement in measurements]},
+        else {"skipped": False, "values": [_measurement_to_dict(measurement) for measurement in measurements]},
         "lesions": [_lesion_to_dict(lesion) for lesion in report.lesions],
         "registrations": [{**vars(result), "role": result.role.value} for result in report.registrations],
         "flags": [vars(flag) for flag in report.flags],
         "timings": [{**vars(timing), "stage": timing.stage.value} for timing in report.timings],
+        "choices": [{**vars(choice), "stage": choice.stage.value} for choice in report.choices],
     }
 
 
@@ -95,9 +97,25 @@ def report_from_dict(values: Mapping[str, Any], segmentation: Segmentation | Non
             ),
             flags=tuple(Flag(**flag) for flag in values["flags"]),
             timings=tuple(StageTiming(**{**timing, "stage": Stage(timing["stage"])}) for timing in values["timings"]),
+            # Reports written before models were chosen lack it.
+            choices=tuple(
+                ModelChoice(**{**choice, "stage": Stage(choice["stage"])}) for choice in values.get("choices", [])
+            ),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ReportUnreadable(f"the report lacks a field or holds a wrong one: {error!r}") from error
+
+
+def identity_to_dict(model: ModelIdentity) -> Json:
+    """A model's identity; 'members' only where it is an ensemble."""
+    told = {name: value for name, value in vars(model).items() if name != "members"}
+    return told | {"members": [identity_to_dict(member) for member in model.members]} if model.members else told
+
+
+def identity_from_dict(values: Mapping[str, Any]) -> ModelIdentity:
+    """What `identity_to_dict` wrote. Raises TypeError for other fields."""
+    members = tuple(identity_from_dict(member) for member in values.get("members", ()))
+    return ModelIdentity(**{**values, "members": members})
 
 
 def _grid_to_dict(grid: Grid) -> Json:
@@ -127,8 +145,9 @@ def _finding_to_dict(finding: Finding | Skipped) -> Json:
         "probabilities": dict(finding.probabilities),
         "basis": finding.basis,
         "role": finding.role.value,
-        "model": vars(finding.model).copy(),
+        "model": identity_to_dict(finding.model),
         "slice_probabilities": [list(pair) for pair in finding.slice_probabilities],
+        "calibration_error": finding.calibration_error,
     }
 
 
@@ -142,9 +161,18 @@ def _finding_from_dict(values: Json) -> Finding | Skipped:
         probabilities=dict(values["probabilities"]),
         basis=values["basis"],
         role=SeriesRole(values["role"]),
-        model=ModelIdentity(**values["model"]),
+        model=identity_from_dict(values["model"]),
         slice_probabilities=tuple((position, value) for position, value in values["slice_probabilities"]),
+        calibration_error=values.get("calibration_error"),
     )
+
+
+def _measurement_to_dict(measurement: Measurement) -> Json:
+    """An interval that is not there is left out, as it was before there were any."""
+    told = vars(measurement).copy()
+    if measurement.low is None:
+        del told["low"], told["high"]
+    return told
 
 
 def _label_volumes_ml(segmentation: Segmentation) -> dict[str, float]:
@@ -157,7 +185,7 @@ def _segmentation_to_dict(segmentation: Segmentation | Skipped) -> Json:
         return _skipped_to_dict(segmentation)
     return {
         "skipped": False,
-        "model": vars(segmentation.model).copy(),
+        "model": identity_to_dict(segmentation.model),
         "label_volumes_ml": _label_volumes_ml(segmentation),
     }
 
@@ -170,7 +198,7 @@ def _segmentation_from_dict(report: Mapping[str, Any], segmentation: Segmentatio
         return _skipped_from_dict(values)
     if segmentation is None:
         raise ReportUnreadable("the report has a segmentation, and no voxels were given for it")
-    if segmentation.model != ModelIdentity(**values["model"]):
+    if segmentation.model != identity_from_dict(values["model"]):
         raise ReportUnreadable("the voxels given are of another model than the report's segmentation")
     if not segmentation.grid.same_as(_grid_from_dict(report["reference_grid"]), tolerance_mm=0.01):
         raise ReportUnreadable("the voxels given lie on another grid than the report's reference series")

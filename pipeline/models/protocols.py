@@ -6,12 +6,13 @@ inherited contract test in tests/contracts/, and docs/adding-a-model.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from pipeline.report import ModelIdentity
-from pipeline.volume import FloatArray, Grid, SeriesRole
+from pipeline.volume import CHANNEL_ORDER, FloatArray, Grid, SeriesRole
 
 #: Called with the share of the work done, 0..1.
 Progress = Callable[[float], None]
@@ -64,14 +65,102 @@ class Segmenter(Protocol):
 
     def segment(self, image: FloatArray, grid: Grid, progress: Progress = no_progress) -> FloatArray:
         """image: (4, I, J, K) in `volume.CHANNEL_ORDER`, z-scored inside the brain mask, 0 outside, on `grid` (RAS
-        axis-aligned, isotropic at `spacing_mm`). Returns (3, I, J, K) probabilities of `report.Region` WT, TC, ET."""
+        axis-aligned, isotropic at `spacing_mm`); a series that is not there is a channel of zeros. Returns
+        (3, I, J, K) probabilities of `report.Region` WT, TC, ET."""
+
+
+def intensities_of(segmenter: Segmenter) -> str:
+    """What a segmenter wants its image in: its attribute `intensities` where it has one, else 'brain-zscore'.
+
+    'brain': as scanned inside the brain, 0 outside. 'head': as scanned, on the whole analysis grid.
+    """
+    return str(getattr(segmenter, "intensities", "brain-zscore"))
+
+
+class ModelMode(StrEnum):
+    """active answers; shadow runs and is recorded, never sent; ab answers its share of the studies."""
+
+    ACTIVE = "active"
+    SHADOW = "shadow"
+    AB = "ab"
+
+
+class Acquisition(StrEnum):
+    """How a series was acquired: in thick slices one by one, or as one volume. See `selection.acquisition_of`."""
+
+    SLICES = "2d"
+    VOLUME = "3d"
+
+
+Model = TypeVar("Model", bound="SliceClassifier | Segmenter", covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed(Generic[Model]):
+    """A loaded model and when it may answer.
+
+    share: of the studies that a version of mode 'ab' answers, 0..1. acquisition: what the reference series must be,
+    empty for any. needs: roles a segmenter cannot do without; of a slice model any one of its `roles` serves.
+    calibration_error: expected calibration error of a slice model's probabilities on held-out slices, where stated.
+    """
+
+    model: Model
+    mode: ModelMode = ModelMode.ACTIVE
+    share: float = 0.0
+    acquisition: tuple[Acquisition, ...] = ()
+    needs: tuple[SeriesRole, ...] = CHANNEL_ORDER
+    calibration_error: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """The models of one analysis; a None comes with its reason in `unavailable` (task to sentence)."""
+    """The models of a node by task, the preferred first; which of them answers is chosen for each study.
 
-    detector: SliceClassifier | None
-    type_classifier: SliceClassifier | None
-    segmenter: Segmenter | None
-    unavailable: dict[str, str]
+    unavailable: task to the sentence why it has no model. An ensemble is one model here.
+    """
+
+    detectors: tuple[Installed[SliceClassifier], ...] = ()
+    type_classifiers: tuple[Installed[SliceClassifier], ...] = ()
+    segmenters: tuple[Installed[Segmenter], ...] = ()
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        detector: SliceClassifier | None = None,
+        type_classifier: SliceClassifier | None = None,
+        segmenter: Segmenter | None = None,
+        unavailable: Mapping[str, str] | None = None,
+    ) -> Models:
+        """At most one active model for each task, without conditions."""
+        return cls(
+            detectors=() if detector is None else (Installed(model=detector),),
+            type_classifiers=() if type_classifier is None else (Installed(model=type_classifier),),
+            segmenters=() if segmenter is None else (Installed(model=segmenter),),
+            unavailable=unavailable or {},
+        )
+
+    @property
+    def detector(self) -> SliceClassifier | None:
+        """The preferred active detector."""
+        return _preferred(self.detectors)
+
+    @property
+    def type_classifier(self) -> SliceClassifier | None:
+        """The preferred active type model."""
+        return _preferred(self.type_classifiers)
+
+    @property
+    def segmenter(self) -> Segmenter | None:
+        """The preferred active segmenter."""
+        return _preferred(self.segmenters)
+
+    @property
+    def installed(self) -> tuple[Installed[SliceClassifier] | Installed[Segmenter], ...]:
+        """Every model of every mode, by task."""
+        return (*self.detectors, *self.type_classifiers, *self.segmenters)
+
+
+def _preferred(installed: tuple[Installed[Model], ...]) -> Model | None:
+    return next((one.model for one in installed if one.mode is ModelMode.ACTIVE), None)

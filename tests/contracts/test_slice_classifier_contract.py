@@ -13,8 +13,12 @@ from pipeline.models.catalogue import load_models
 from pipeline.models.protocols import SliceClassifier
 from pipeline.models.training.release import register
 from pipeline.volume import SeriesRole
+from tests.tiny_onnx import tiny_onnx
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file"),
+]
 SIZE = 16
 
 
@@ -33,10 +37,32 @@ def keras_sample(name: str, format_name: str) -> Callable[[Path], dict[str, Any]
     return write
 
 
+def keras2_sample(folder: Path) -> dict[str, Any]:
+    """A detector as Keras 2 wrote them, with the layers of `preprocess_input` that Keras 3 cannot read."""
+    tf_keras = pytest.importorskip("tf_keras", reason="tf-keras is not installed: pip install '.[test]'")
+    layers = tf_keras.layers
+    image = tf_keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(4, 3)(tf_keras.applications.resnet50.preprocess_input(image))
+    answer = layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling2D()(x))
+    tf_keras.Model(image, answer).save(folder / "old.h5")
+    return {"file": "old.h5", "format": "keras-h5", "input_range": [0, 255]}
+
+
+def onnx_sample(folder: Path) -> dict[str, Any]:
+    """An ONNX detector as PyTorch exports them: channels first, normalised input, its own class names, logits."""
+    tiny_onnx(folder / "foreign.onnx", size=SIZE, channels=3, outputs=2, activation="", layout="NCHW")
+    declared = {"layout": "NCHW", "outputs": "logits", "output_classes": ["yes", "no"]}
+    declared |= {"class_map": {"yes": "tumor", "no": "notumor"}}
+    declared |= {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    return {"file": "foreign.onnx", "format": "onnx-classifier"} | declared
+
+
 #: One line for each kind of file: its name here, and what writes a tiny detector of that kind.
 SAMPLES = {
     "keras": keras_sample("sample.keras", "keras"),
     "keras-h5": keras_sample("sample.h5", "keras-h5"),
+    "keras2-h5": keras2_sample,
+    "onnx": onnx_sample,
 }
 
 

@@ -15,6 +15,7 @@ from pipeline.errors import ModelUnusable
 from pipeline.models import catalogue
 from pipeline.models.catalogue import check_models, load_models
 from pipeline.models.manifest import ManifestEntry
+from pipeline.models.runtime_options import RuntimeOptions
 from pipeline.models.training.release import register
 from pipeline.report import ModelIdentity
 
@@ -48,7 +49,7 @@ class FakeClassifier:
         return np.full((len(slices), len(self.classes)), 1 / len(self.classes), np.float32)
 
 
-def load_fake(entry: ManifestEntry, folder: Path) -> FakeClassifier:
+def load_fake(entry: ManifestEntry, folder: Path, options: RuntimeOptions) -> FakeClassifier:
     content = (folder / entry.file).read_bytes()
     if content == b"bad":
         raise ModelUnusable(entry.name, "its bytes are bad", "Copy it again.")
@@ -102,6 +103,7 @@ def test_the_second_of_a_task_serves_where_the_first_cannot(folder: Path) -> Non
     assert "detection" not in models.unavailable
     assert [status.ok for status in statuses] == [False, True, True]
     assert "stands before it" in statuses[2].detail
+    assert [installed.model.identity.name for installed in models.detectors] == ["d2", "d3"]
 
 
 @pytest.mark.parametrize(

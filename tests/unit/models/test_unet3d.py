@@ -13,7 +13,8 @@ from pipeline.errors import InvalidVolume, ModelUnusable
 from pipeline.models.manifest import ManifestEntry, read_manifest
 from pipeline.models.protocols import Segmenter
 from pipeline.models.unet3d import load_torch_segmenter
-from pipeline.models.unet3d_network import NetworkPlan, UNet3d, build_unet3d
+from pipeline.models.unet3d_network import UNet3d, build_unet3d
+from pipeline.models.unet3d_plan import NetworkPlan
 from pipeline.volume import Grid
 
 PLAN = NetworkPlan(base=2, stages=3, convolutions=1)
@@ -219,13 +220,25 @@ def test_an_entry_that_cannot_be(tmp_path: Path, changes: dict[str, object], mes
         load_torch_segmenter(entry, tmp_path)
 
 
-def test_overflow_in_the_answer_is_an_error_and_no_mask(tmp_path: Path) -> None:
-    segmenter = load_torch_segmenter(_save(tmp_path, _network().state_dict()), tmp_path)
-    with torch.no_grad():
-        segmenter._network.heads[0].bias.fill_(torch.inf)
-        segmenter._network.heads[0].weight.fill_(-torch.inf)
-    with pytest.raises(ModelUnusable, match="NaN or infinite"):
-        segmenter.segment(_image((20, 20, 20)), _grid((20, 20, 20)))
+def test_a_network_that_overflows_is_refused(tmp_path: Path) -> None:
+    weights = _network().state_dict()
+    weights["heads.0.weight"].fill_(3e38)
+    with pytest.raises(ModelUnusable, match="to a probe input its network gives NaN or infinite"):
+        load_torch_segmenter(_save(tmp_path, weights), tmp_path)
+
+
+def test_fewer_channels_are_read_where_the_entry_says_so(tmp_path: Path) -> None:
+    network = _network(plan=NetworkPlan(base=2, stages=3, convolutions=1, in_channels=2))
+    entry = replace(
+        _save(tmp_path, network.state_dict()),
+        channels=("FLAIR", "T1CE"),
+        architecture={"base": 2, "stages": 3, "convolutions": 1, "in_channels": 2},
+    )
+    image = np.random.default_rng(1).normal(size=(4, 16, 16, 16)).astype(np.float32)
+    with torch.inference_mode():
+        expected = torch.sigmoid(network(torch.from_numpy(image[[3, 1]])[None]))[0].numpy()
+    answer = load_torch_segmenter(entry, tmp_path).segment(image, _grid((16, 16, 16)))
+    assert np.allclose(answer, expected, atol=1e-6)
 
 
 def test_the_released_segmenter_loads_and_its_card_is_there() -> None:

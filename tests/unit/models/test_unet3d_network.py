@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.models.unet3d_network import NetworkPlan, build_unet3d
+from pipeline.models.unet3d_network import build_unet3d
+from pipeline.models.unet3d_plan import NetworkPlan
 
 
 def test_channels_double_to_the_limit() -> None:

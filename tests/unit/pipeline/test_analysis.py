@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ import pytest
 from pipeline.analysis import analyse
 from pipeline.errors import NothingToAnalyse
 from pipeline.geometry import RigidTransform
-from pipeline.models.protocols import Models
+from pipeline.models.protocols import Acquisition, Installed, Models
 from pipeline.registration import Registration
 from pipeline.report import Finding, ModelIdentity, Region, Segmentation, SkipCode, Skipped, Stage
-from pipeline.volume import REFERENCE_ORDER, SeriesRole, Volume
+from pipeline.volume import CHANNEL_ORDER, REFERENCE_ORDER, SeriesRole, Volume
 from tests.synthetic_head import GRIDS, brain_truth, head, tumour_truth
 
 ROLES = tuple(SeriesRole)
@@ -66,7 +67,7 @@ def _models(tumour=0.9, segmenter=None, **changes):
         "segmenter": segmenter or Truth(),
         "unavailable": {},
     }
-    return Models(**(parts | changes))
+    return Models.of(**(parts | changes))
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def aligned(monkeypatch):
         return Registration(transform=identity, similarity_before=1.0, similarity_after=1.0, overlap=1.0)
 
     monkeypatch.setattr("pipeline.preparation.register_rigid", still)
-    monkeypatch.setattr("pipeline.preparation.brain_mask", lambda volume: brain_truth(volume.grid))
+    monkeypatch.setattr("pipeline.preparation.best_brain_mask", lambda volumes: brain_truth(next(volumes).grid))
 
 
 @pytest.mark.usefixtures("aligned")
@@ -98,6 +99,38 @@ def test_every_subset_of_roles_has_a_defined_outcome(roles):
         assert report.segmentation.code is SkipCode.ROLE_MISSING
         assert all(role.value in report.segmentation.reason for role in set(ROLES) - set(roles))
         assert report.measurements.code is SkipCode.ROLE_MISSING
+
+
+class FlairOnly(Truth):
+    """A segmenter that reads FLAIR and has never seen another channel filled."""
+
+    def segment(self, image, grid, progress=None):
+        assert [bool(channel.any()) for channel in image] == [role is SeriesRole.FLAIR for role in CHANNEL_ORDER]
+        return tumour_truth(grid)
+
+
+@pytest.mark.usefixtures("aligned")
+def test_a_model_that_needs_flair_alone_serves_where_flair_alone_came():
+    models = replace(
+        _models(),
+        segmenters=(Installed(model=Broken()), Installed(model=FlairOnly(), needs=(SeriesRole.FLAIR,))),
+    )
+    report = analyse({SeriesRole.FLAIR: HEADS[SeriesRole.FLAIR]}, models)
+    assert isinstance(report.segmentation, Segmentation)
+    assert len(report.lesions) == 1
+    choice = next(choice for choice in report.choices if choice.stage is Stage.SEGMENT)
+    assert "it does without T1, T1CE, T2" in choice.reason
+    assert [choice.stage for choice in report.choices] == [Stage.DETECT, Stage.CLASSIFY, Stage.SEGMENT]
+    without = analyse({SeriesRole.T1: HEADS[SeriesRole.T1]}, replace(models, segmenters=models.segmenters[1:]))
+    assert without.segmentation.reason == "the stage 'segment' needs FLAIR; missing: FLAIR"
+
+
+@pytest.mark.usefixtures("aligned")
+def test_a_model_for_thick_slices_only_is_skipped_on_a_3d_study_with_the_reason():
+    only = Installed(model=Truth(), acquisition=(Acquisition.SLICES,))
+    report = analyse(HEADS, replace(_models(), segmenters=(only,)))
+    assert report.segmentation.code is SkipCode.MODEL_UNAVAILABLE
+    assert "reads 2d series, and the reference is 3d" in report.segmentation.reason
 
 
 def test_no_series_is_nothing_to_analyse():
@@ -174,7 +207,7 @@ class TestWithAllRoles:
 
     def test_absent_models_are_skipped_with_their_reasons(self):
         reasons = {"detection": "hash differs", "type": "file missing", "segmentation": "wrong shape"}
-        report = analyse(HEADS, Models(detector=None, type_classifier=None, segmenter=None, unavailable=reasons))
+        report = analyse(HEADS, Models.of(unavailable=reasons))
         assert [part.code for part in report.skipped] == [SkipCode.MODEL_UNAVAILABLE] * 4
         assert report.detection == Skipped(stage=Stage.DETECT, code=SkipCode.MODEL_UNAVAILABLE, reason="hash differs")
         assert "wrong shape" in report.measurements.reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from pipeline.measurements import measure
 from pipeline.report import (
     Finding,
     Flag,
+    ModelChoice,
     ModelIdentity,
     RegistrationResult,
     Report,
@@ -20,7 +22,7 @@ from pipeline.report import (
     Stage,
     StageTiming,
 )
-from pipeline.report_json import ReportUnreadable, report_from_dict, report_to_dict
+from pipeline.report_json import ReportUnreadable, identity_from_dict, report_from_dict, report_to_dict
 from pipeline.volume import Grid, SeriesRole
 
 IDENTITY = ModelIdentity(name="m", version="1", task="detection", weights_sha256="0" * 64)
@@ -84,6 +86,20 @@ def test_a_report_comes_back_equal(segmentation):
     for name in ("registrations", "flags", "timings", "notice"):
         assert getattr(read, name) == getattr(report, name)
     assert read.reference_grid.same_as(GRID)
+
+
+def test_choices_and_an_ensembles_members_come_back():
+    members = tuple(replace(IDENTITY, name=name, weights_sha256=name * 64) for name in "ab")
+    both = replace(_segmentation(), model=replace(IDENTITY, name="both", members=members))
+    choice = ModelChoice(stage=Stage.SEGMENT, model="both", version="1", reason="the only one", mode="ab")
+    report = replace(_report(both), choices=(choice,))
+    written = json.loads(json.dumps(report_to_dict(report), allow_nan=False))
+    read = report_from_dict(written, both)
+    assert read.choices == report.choices
+    assert identity_from_dict(written["segmentation"]["model"]) == both.model
+    assert "members" not in written["detection"]["model"]
+    del written["choices"]
+    assert report_from_dict(written, both).choices == ()
 
 
 def test_the_segmentation_is_its_model_and_volumes():
