@@ -3,8 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= config.yaml
-# pytest-timeout bounds every test; two cores are enough.
-PYTEST_ARGS ?=
+# pytest-timeout bounds every test. Two at a time: a file's tests stay together.
+PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 
 .PHONY: demo test serve check bench faults clean
 

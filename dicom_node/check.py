@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dicom_node.config import NodeConfig
-from dicom_node.node import destinations_of, web_secret
-from dicom_node.outbound.scu import echo
+from dicom_node.node import runtime_options, web_secret
+from dicom_node.outward import destinations_of, reach
 from dicom_node.store import open_store
 from pipeline.models.catalogue import check_models, load_models
 from storage.errors import StorageError
@@ -38,11 +38,13 @@ def check_node(config: NodeConfig, *, load: bool = True) -> Iterator[CheckLine]:
         store.database.close()
     except StorageError as error:
         yield CheckLine(what="database", ok=False, detail=str(error))
-    statuses = load_models(config.models.folder)[1] if load else check_models(config.models.folder)
+    # A check converts nothing: that takes a minute, and the worker does it at its start.
+    options = replace(runtime_options(config), convert=False)
+    statuses = load_models(config.models.folder, options)[1] if load else check_models(config.models.folder)
     for status in statuses:
         yield CheckLine(what=f"model {status.name}", ok=status.ok, detail=status.detail)
     if not config.destinations:
         yield CheckLine(what="destinations", ok=False, detail="none is configured; results would go nowhere")
     for destination in destinations_of(config):
-        answer = echo(destination, config.node.ae_title)
+        answer = reach(destination, config.node.ae_title)
         yield CheckLine(what=f"destination {destination.name}", ok=answer.ok, detail=answer.text)

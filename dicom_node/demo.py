@@ -84,7 +84,12 @@ def _write_config(folder: Path, models: Path, pacs: DemoPacs) -> Path:
         "node": {"port": free_port(), "peers": []},
         "storage": {"root": str(folder.absolute() / "node")},
         "assembly": {"series_quiet_s": 3, "study_quiet_s": 20, "poll_s": 0.5},
-        "models": {"folder": str(models.absolute())},
+        # All demonstrations share what was converted; none is to begin with a minute of converting.
+        "models": {
+            "folder": str(models.absolute()),
+            "cache": str(folder.parent.absolute() / "model-cache"),
+            "convert": False,
+        },
         "web": {"port": free_port()},
         "delivery": {"poll_s": 0.5},
         "destinations": [{"name": "demo-pacs", "ae_title": pacs.ae_title, "host": "127.0.0.1", "port": pacs.port}],

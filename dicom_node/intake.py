@@ -5,7 +5,7 @@ Every pass is safe to repeat and safe to run in several workers: what it decides
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,7 +18,7 @@ from dicom_node.inbound.study_facts import save_roles, study_facts
 from dicom_node.study_rows import candidate_instances
 from storage.clock import Clock
 from storage.deliveries import DeliveryRepository
-from storage.errors import ImpossibleTransition
+from storage.errors import ImpossibleTransition, NotFound
 from storage.files import FileStore
 from storage.lifecycle import END_STATES, OPEN_STATES, ScanEvent, ScanState
 from storage.requests import RequestRepository, RequestRow
@@ -33,6 +33,8 @@ log = structlog.get_logger("intake")
 #: A scan that says it is being analysed but whose run never reached the engine (a crash in between) is handed over
 #: again after this long.
 _RESUBMIT_AFTER = timedelta(seconds=15)
+#: Requests of people that are dealt with here; fetching from a PACS takes minutes and has a loop of its own.
+_HANDLED = frozenset(RequestKind) - {RequestKind.FETCH}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,12 @@ class Jobs:
 
 
 class Intake:
-    """Watches open scans. `model_digest`: everything besides the images that decides a result."""
+    """Watches open scans.
+
+    model_digest: everything besides the images that decides a result. held_by_pacs: from a Study Instance UID to the
+    instances the PACS says each series has, where it was asked and answered. try_destination: has a destination that is
+    left alone tried at once.
+    """
 
     def __init__(
         self,
@@ -58,6 +65,8 @@ class Intake:
         policy: AssemblyPolicy,
         model_digest: Callable[[], str],
         clock: Clock,
+        held_by_pacs: Callable[[str], Mapping[str, int]] = lambda _study_uid: {},
+        try_destination: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self._studies = studies
         self._scans = scans
@@ -67,6 +76,8 @@ class Intake:
         self._jobs = jobs
         self._policy = policy
         self._model_digest = model_digest
+        self._held_by_pacs = held_by_pacs
+        self._try_destination = try_destination
         self._clock = clock
         self._look_again_at: dict[str, datetime] = {}
         # A new object can make a study ready no sooner than `series_quiet_s` later: looking this often misses nothing.
@@ -74,7 +85,7 @@ class Intake:
 
     def tick(self) -> None:
         """One pass over requests, open scans, ready scans and runs that were lost between the tables."""
-        for request in self._requests.pending():
+        for request in self._requests.pending(kinds=_HANDLED):
             self._handle(request)
         for scan in self._studies.open_scans():
             if scan.source is Source.UPLOAD_NIFTI:
@@ -93,7 +104,8 @@ class Intake:
         if now < self._look_again_at.get(scan.id, now) and not process_now:
             return
         facts = self._studies.scan_facts(scan.id)
-        decision = decide(study_facts(facts, process_now=process_now), self._policy, now)
+        held = self._held_by_pacs(scan.study_instance_uid or "")
+        decision = decide(study_facts(facts, process_now=process_now, held_by_pacs=held), self._policy, now)
         save_roles(self._studies, scan.id, decision.roles)
         match decision.outcome:
             case Outcome.WAIT:
@@ -157,6 +169,8 @@ class Intake:
                 self._move(scan.id, ScanEvent.RETRY, "a person asked for another run")
             case RequestKind.ROLE_OVERRIDE:
                 self._override(scan, request)
+            case RequestKind.RESEND:
+                self._resend(scan, request)
             case _:
                 log.info("request has no meaning now", scan=scan.id, kind=str(request.kind), status=str(scan.status))
         self._requests.mark_handled(request.id)
@@ -167,6 +181,16 @@ class Intake:
         self._look_again_at.pop(scan.id, None)
         if scan.status in END_STATES:
             self._move(scan.id, ScanEvent.RETRY, "a person changed a series' role")
+
+    def _resend(self, scan: ScanRow, request: RequestRow) -> None:
+        try:
+            delivery = self._deliveries.owe_once_more(int(request.payload["delivery_id"]))
+        except NotFound:
+            log.info("request has no meaning now", scan=scan.id, kind=str(request.kind))
+            return
+        self._try_destination(delivery.destination)
+        if scan.status is ScanState.FAILED and scan.failed_in is ScanState.DELIVERING:
+            self._move(scan.id, ScanEvent.RESEND, f"a person asked to send {delivery.kind} once more")
 
     def _move(self, scan_id: str, event: ScanEvent, text: str, **data: str) -> None:
         try:

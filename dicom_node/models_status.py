@@ -1,4 +1,4 @@
-"""What the worker found when it loaded the models, left in the storage root for the health page of other processes."""
+"""What the worker found when it loaded the models, left in the storage root for the pages of other processes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pipeline.models.catalogue import ModelStatus
 from storage.durable import write_replacing
 from storage.files import FileStore
+from web.health import InstalledModel
 
 _NAME = "models-status.json"
 
@@ -25,3 +26,8 @@ def read_models_status(files: FileStore) -> tuple[ModelStatus, ...] | None:
     if not path.is_file():
         return None
     return tuple(ModelStatus(**status) for status in json.loads(path.read_text(encoding="utf-8")))
+
+
+def installed_models(files: FileStore) -> tuple[InstalledModel, ...]:
+    """The same for the web application; nothing before the first worker started."""
+    return tuple(InstalledModel(**asdict(status)) for status in read_models_status(files) or ())

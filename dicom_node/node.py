@@ -8,23 +8,34 @@ from __future__ import annotations
 
 import os
 import secrets
+import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicom_node.config import ConfigurationInvalid, NodeConfig
 from dicom_node.inbound.assembly import AssemblyPolicy
+from dicom_node.inbound.commitment import CommitmentService
+from dicom_node.inbound.fast.journal_store import JournalStore
 from dicom_node.inbound.ingest import Ingest
+from dicom_node.inbound.peers import Peer, ServiceName
+from dicom_node.inbound.pressure import Pressure
 from dicom_node.inbound.scp import StorageServer
-from dicom_node.outbound.backoff import BackoffPolicy
-from dicom_node.outbound.delivery import Deliverer
-from dicom_node.outbound.destinations import sender_for
-from dicom_node.outbound.sending import Destination
+from dicom_node.inbound.tls import TlsFiles, server_context
 from dicom_node.store import Store
 from pipeline.models.catalogue import ModelStatus, load_models
 from pipeline.models.protocols import Models
+from pipeline.models.runtime_options import RuntimeOptions
+from storage.circuits import CircuitRepository
 from storage.clock import Clock, utc_now
+from storage.commitment_requests import CommitmentRequestRepository
+from storage.commitments import CommitmentRepository
+from storage.holdings import Holdings
+from storage.pacs_answers import PacsAnswerRepository
+from storage.receivers import ReceiverRepository
+from storage.refusals import RefusalRepository
 
 if TYPE_CHECKING:
     from dicom_node.worker import Worker
@@ -35,9 +46,20 @@ ModelLoader = Callable[[Path], tuple[Models, tuple[ModelStatus, ...]]]
 _MINIMUM_SECRET_BYTES = 32
 
 
-def destinations_of(config: NodeConfig) -> list[Destination]:
-    """The configured destinations as the senders take them."""
-    return [Destination(**section.model_dump()) for section in config.destinations]
+def runtime_options(config: NodeConfig) -> RuntimeOptions:
+    """What the configuration grants the models."""
+    cache = config.models.cache or config.storage.root / "model-cache"
+    return RuntimeOptions(cache=cache, convert=config.models.convert, threads=config.models.threads)
+
+
+def listener_tls(config: NodeConfig) -> ssl.SSLContext | None:
+    """TLS for the DICOM listener, None where none is configured. Raises TlsInvalid."""
+    tls = config.node.tls
+    if tls.certificate is None or tls.key is None:
+        return None
+    return server_context(
+        TlsFiles(certificate=tls.certificate, key=tls.key, client_ca=tls.client_ca, clients=tls.client_certificates)
+    )
 
 
 def build_receiver(config: NodeConfig, store: Store) -> StorageServer:
@@ -49,38 +71,75 @@ def build_receiver(config: NodeConfig, store: Store) -> StorageServer:
     ingest = Ingest(store.files, store.studies, store.audit)
     store.files.sweep()
     ingest.adopt_orphans()
+    journal = None
+    if config.node.receive_path == "fast":
+        journal = JournalStore(
+            store.files,
+            ingest,
+            database_url=config.storage.rows_url,
+            max_backlog_bytes=config.node.max_backlog_mb << 20,
+        )
+    pressure = Pressure(
+        free_bytes=store.files.free_bytes,
+        min_free_bytes=config.storage.min_free_mb << 20,
+        backlog_bytes=(lambda: 0) if journal is None else journal.backlog_bytes,
+        max_backlog_bytes=config.node.max_backlog_mb << 20,
+    )
     return StorageServer(
         ae_title=config.node.ae_title,
         host=config.node.host,
         port=config.node.port,
         ingest=ingest,
-        peers=config.node.peers,
+        journal=journal,
+        peers=[
+            Peer(
+                ae_title=peer.ae_title,
+                networks=peer.addresses,
+                services=frozenset(ServiceName(name) for name in peer.services),
+            )
+            for peer in config.node.peers
+        ],
+        tls=listener_tls(config),
+        refusals=RefusalRepository(store.database),
+        receivers=ReceiverRepository(store.database),
+        pressure=pressure.reason,
         max_associations=config.node.max_associations,
+        association_timeout_s=config.node.association_timeout_s,
+        idle_timeout_s=config.node.idle_timeout_s,
         max_object_bytes=config.node.max_object_mb << 20,
+        services=[
+            CommitmentService(
+                CommitmentRequestRepository(store.database),
+                CommitmentRepository(store.database),
+                Holdings(store.database, store.files),
+            ).service()
+        ],
     )
 
 
 def build_worker(
-    config: NodeConfig, store: Store, *, loader: ModelLoader = load_models, clock: Clock = utc_now
+    config: NodeConfig, store: Store, *, loader: ModelLoader | None = None, clock: Clock = utc_now
 ) -> Worker:
     """The worker, not yet started."""
-    from dicom_node.engine import Engine
+    from dicom_node.comparisons import Comparisons
+    from dicom_node.engine import Engine, Step
+    from dicom_node.explanations import Explanations
     from dicom_node.intake import Intake, Jobs
+    from dicom_node.outward import build_deliverer, outward_loops
     from dicom_node.runs import Routing, RunSteps
     from dicom_node.worker import Worker
+    from pipeline.models.roster import answer_digest
 
     loaded: dict[str, Models] = {}
+    load_folder = loader or partial(load_models, options=runtime_options(config))
 
     def load() -> Sequence[ModelStatus]:
-        loaded["models"], statuses = loader(config.models.folder)
+        loaded["models"], statuses = load_folder(config.models.folder)
         return statuses
 
     def model_digest() -> str:
-        models = loaded["models"]
-        present = [model for model in (models.detector, models.type_classifier, models.segmenter) if model is not None]
-        return ",".join(f"{model.identity.task}:{model.identity.weights_sha256}" for model in present)
+        return answer_digest(loaded["models"])
 
-    destinations = destinations_of(config)
     steps = RunSteps(
         studies=store.studies,
         scans=store.scans,
@@ -88,7 +147,9 @@ def build_worker(
         deliveries=store.deliveries,
         files=store.files,
         models=lambda: loaded["models"],
-        routing=Routing(kinds_by_destination={destination.name: destination.kinds for destination in destinations}),
+        routing=Routing(
+            kinds_by_destination={destination.name: destination.kinds for destination in config.destinations}
+        ),
         software_version=version("brain-tumor-node"),
     )
     engine = Engine(
@@ -96,8 +157,30 @@ def build_worker(
         executor_id=config.engine.executor_id,
         steps=steps.steps(),
         on_failure=steps.failed,
+        afterwards=Step(name="record", handler=lambda run_id: after_run(run_id)),
         poll_s=config.engine.poll_s,
     )
+    comparisons = Comparisons(
+        studies=store.studies,
+        scans=store.scans,
+        answers=store.answers,
+        files=store.files,
+        models=lambda: loaded["models"],
+        stopping=lambda: engine.stopping,
+    )
+    explanations = Explanations(
+        files=store.files,
+        models=lambda: loaded["models"],
+        models_folder=config.models.folder,
+        give_way=comparisons.give_way,
+    )
+
+    def after_run(run_id: str) -> None:
+        if config.models.explain:
+            explanations.explain(run_id)
+        comparisons.record(run_id)
+
+    circuits = CircuitRepository(store.database)
     intake = Intake(
         studies=store.studies,
         scans=store.scans,
@@ -110,15 +193,11 @@ def build_worker(
         ),
         policy=AssemblyPolicy(**config.assembly.model_dump(exclude={"poll_s"})),
         model_digest=model_digest,
+        held_by_pacs=PacsAnswerRepository(store.database, clock).instances_of,
+        try_destination=lambda name: circuits.try_now(name, clock()),
         clock=clock,
     )
-    deliverer = Deliverer(
-        store.deliveries,
-        {destination.name: sender_for(destination, config.node.ae_title) for destination in destinations},
-        store.files.abspath,
-        policy=BackoffPolicy(**config.delivery.model_dump(exclude={"poll_s", "lease_s"})),
-        clock=clock,
-    )
+    deliverer = build_deliverer(config, store, clock)
     return Worker(
         engine=engine,
         intake=intake,
@@ -132,6 +211,7 @@ def build_worker(
         intake_every_s=config.assembly.poll_s,
         deliver_every_s=config.delivery.poll_s,
         takeover_after_s=config.engine.takeover_after_s,
+        also=outward_loops(config, store, clock),
         clock=clock,
     )
 
@@ -143,6 +223,8 @@ def build_web(config: NodeConfig, store: Store, clock: Clock = utc_now) -> Calla
         ConfigurationInvalid: the token secret is too short.
     """
     from dicom_node.health import NodeHealth
+    from dicom_node.models_status import installed_models
+    from dicom_node.stow_door import StowDoor
     from dicom_node.uploads import UploadDoor
     from web.app import create_app
     from web.settings import Registration, WebSettings
@@ -154,13 +236,18 @@ def build_web(config: NodeConfig, store: Store, clock: Clock = utc_now) -> Calla
         cors_origins=config.web.cors_origins,
         max_upload_bytes=config.web.max_upload_mb << 20,
         cookie_secure=config.web.cookie_secure,
+        max_object_bytes=config.node.max_object_mb << 20,
+        inbox_token=inbox_token(config),
     )
+    ingest = Ingest(store.files, store.studies, store.audit)
     return create_app(
         settings=settings,
         database=store.database,
         files=store.files,
         health=NodeHealth(config, store, clock).report,
-        ingest=UploadDoor(Ingest(store.files, store.studies, store.audit), store.scans),
+        models=lambda: installed_models(store.files),
+        ingest=UploadDoor(ingest, store.scans),
+        stow=StowDoor(ingest, store.files),
         clock=clock,
     )
 
@@ -185,6 +272,23 @@ def web_secret(config: NodeConfig) -> str:
     if len(secret.encode()) < _MINIMUM_SECRET_BYTES:
         raise ConfigurationInvalid("web.secret: fewer than 32 bytes; make one with `openssl rand -base64 48`")
     return secret
+
+
+def inbox_token(config: NodeConfig) -> str | None:
+    """The token with which a machine may store by DICOMweb; None where none is set.
+
+    Raises:
+        ConfigurationInvalid: shorter than 32 characters, or the file cannot be read.
+    """
+    token, path = config.web.inbox_token, config.web.inbox_token_file
+    if token is None and path is not None:
+        try:
+            token = path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigurationInvalid(f"web.inbox_token_file: {path} cannot be read ({error.strerror})") from None
+    if token is not None and len(token) < _MINIMUM_SECRET_BYTES:
+        raise ConfigurationInvalid("web.inbox_token: fewer than 32 characters; make one with `openssl rand -hex 32`")
+    return token
 
 
 def _write_once(path: Path, text: str) -> None:

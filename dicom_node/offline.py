@@ -52,7 +52,7 @@ def analyse_folder(
         OSError: a file cannot be read or written.
     """
     reading, volumes, roles = _read(source)
-    report = analyse(volumes, models, progress)
+    report = analyse(volumes, models, progress, study_uid="" if reading is None else reading.study_instance_uid)
     out.mkdir(parents=True, exist_ok=True)
     told = {**report_to_dict(report), "series_roles": roles}
     files = [out / "report.json"]

@@ -11,26 +11,25 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import structlog
 
 from dicom_node.engine import Step
+from dicom_node.explanations import TELLING, telling_slices
 from dicom_node.inbound.study_facts import role_records, study_facts
 from dicom_node.intake import error_fields
 from dicom_node.results.encoders import encode_all
 from dicom_node.results.stamp import PredecessorDocument, RunStamp
+from dicom_node.run_inputs import REPORT, SEGMENTATION, report_of, uploaded_volumes
 from dicom_node.study import StudyIneligible, StudyReading, evidence_from_record, evidence_record, read_study
 from dicom_node.study_rows import study_files
 from pipeline.analysis import analyse
-from pipeline.case_files import find_case_files
 from pipeline.models.protocols import Models
-from pipeline.nifti import load_nifti_labels, load_nifti_volume, save_labels, save_volume
-from pipeline.report import ModelIdentity, Report, Segmentation, Stage
-from pipeline.report_json import report_from_dict, report_to_dict
-from pipeline.volume import Grid, SeriesRole, Volume
+from pipeline.nifti import save_labels, save_volume
+from pipeline.report import Report, Segmentation, Stage
+from pipeline.report_json import report_to_dict
+from pipeline.volume import SeriesRole, Volume
 from storage.deliveries import DeliveryRepository
 from storage.files import FileStore
 from storage.lifecycle import ScanEvent
@@ -43,8 +42,6 @@ from storage.vocabulary import RunState, Source
 
 log = structlog.get_logger("runs")
 
-REPORT = "report.json"
-SEGMENTATION = "segmentation.nii.gz"
 REFERENCE = "reference.nii.gz"
 EVIDENCE = "evidence.json"
 
@@ -106,7 +103,7 @@ class RunSteps:
         self._scans.set_progress(scan.id, 5, "convert")
         started = time.perf_counter()
         if scan.source is Source.UPLOAD_NIFTI:
-            reading, volumes = None, self._uploaded_volumes(scan.id)
+            reading, volumes = None, uploaded_volumes(self._files, scan.id)
             roles: dict[str, Any] = {
                 "roles": {str(role): {"basis": "file name"} for role in volumes},
                 "missing": [str(role) for role in SeriesRole if role not in volumes],
@@ -115,7 +112,12 @@ class RunSteps:
             reading = self._read(run)
             volumes, roles = reading.volumes, reading.explanation()
         convert_s = time.perf_counter() - started
-        report = analyse(volumes, self._models(), lambda stage, share: self._show(scan.id, stage, share))
+        report = analyse(
+            volumes,
+            self._models(),
+            lambda stage, share: self._show(scan.id, stage, share),
+            study_uid=scan.study_instance_uid or scan.id,
+        )
         self._keep(run_id, report, roles, volumes[report.reference_role], reading, convert_s)
         self._scans.apply_event_once(scan.id, ScanEvent.ANALYSED, "analysed")
 
@@ -130,10 +132,6 @@ class RunSteps:
         records = [*role_records(reading.assignment), *refused]
         self._studies.set_roles(run.scan_id, records, [str(role) for role in reading.series])
         return reading
-
-    def _uploaded_volumes(self, scan_id: str) -> dict[SeriesRole, Volume]:
-        case = find_case_files(self._files.upload_folder(scan_id))
-        return {role: load_nifti_volume(path) for role, path in case.images.items()}
 
     def _show(self, scan_id: str, stage: Stage, share: float) -> None:
         stages = list(_STAGE_ENDS)
@@ -157,6 +155,9 @@ class RunSteps:
         if reading is not None:
             record = evidence_record(reading, report.reference_role, self._files.root)
             self._files.write_result(run_id, EVIDENCE, _json(record))
+        slices = telling_slices(report)
+        if slices is not None:
+            self._files.write_result(run_id, TELLING, slices)
         self._files.write_result(run_id, REPORT, _json(told))
 
     def encode(self, run_id: str) -> None:
@@ -168,7 +169,7 @@ class RunSteps:
         told = json.loads((folder / REPORT).read_bytes())
         if (folder / EVIDENCE).is_file():
             evidence = evidence_from_record(json.loads((folder / EVIDENCE).read_bytes()), self._files.root)
-            for encoded in encode_all(_report_of(folder, told), evidence, self._stamp(run)):
+            for encoded in encode_all(report_of(folder, told), evidence, self._stamp(run)):
                 data = encoded.to_bytes()
                 path = self._files.write_result(run_id, f"{encoded.kind.lower()}.dcm", data)
                 self._results.upsert(
@@ -230,20 +231,6 @@ class RunSteps:
         self._scans.finish_run(run_id, RunState.FAILED)
         event = ScanEvent.REJECT if isinstance(error, StudyIneligible) else ScanEvent.FAIL
         self._scans.apply_event_once(run.scan_id, event, text, error_code=code)
-
-
-def _report_of(folder: Path, told: Mapping[str, Any]) -> Report:
-    """The report of the analyse step, its voxels read back onto the report's own grid (NIfTI keeps float32 affines)."""
-    if told["segmentation"]["skipped"]:
-        return report_from_dict(told, None)
-    labels, _ = load_nifti_labels(folder / SEGMENTATION)
-    grid = told["reference_grid"]
-    segmentation = Segmentation(
-        labels=labels.astype(np.uint8),
-        grid=Grid(shape=tuple(grid["shape"]), affine=np.array(grid["affine"])),
-        model=ModelIdentity(**told["segmentation"]["model"]),
-    )
-    return report_from_dict(told, segmentation)
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

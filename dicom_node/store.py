@@ -11,6 +11,7 @@ from storage.database import Database, upgrade
 from storage.deliveries import DeliveryRepository
 from storage.files import FileStore
 from storage.heartbeats import HeartbeatRepository
+from storage.model_answers import ModelAnswerRepository
 from storage.requests import RequestRepository
 from storage.results import ResultRepository
 from storage.scans import ScanRepository
@@ -27,6 +28,7 @@ class Store:
     studies: StudyRepository
     scans: ScanRepository
     results: ResultRepository
+    answers: ModelAnswerRepository
     deliveries: DeliveryRepository
     requests: RequestRepository
     heartbeats: HeartbeatRepository
@@ -49,6 +51,7 @@ def open_store(config: NodeConfig, clock: Clock = utc_now) -> Store:
         studies=StudyRepository(database, clock),
         scans=ScanRepository(database, clock),
         results=ResultRepository(database, clock),
+        answers=ModelAnswerRepository(database, clock),
         deliveries=DeliveryRepository(database, clock, lease_s=config.delivery.lease_s),
         requests=RequestRepository(database, clock),
         heartbeats=HeartbeatRepository(database, clock),

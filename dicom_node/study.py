@@ -37,6 +37,7 @@ class StudyReading:
     sop_classes: Series Instance UID to the SOP Class UID of its instances.
     """
 
+    study_instance_uid: str
     assignment: RoleAssignment
     series: Mapping[SeriesRole, ConvertedSeries]
     sop_classes: Mapping[str, str]
@@ -93,6 +94,7 @@ def read_study(files: Sequence[StudyFile], overrides: Mapping[str, Override] | N
     if not chosen:
         raise StudyIneligible(_why_ineligible(assignment, refused))
     return StudyReading(
+        study_instance_uid=files[0].header.study_instance_uid,
         assignment=assignment,
         series={role: converted[uid] for role, uid in chosen.items()},
         sop_classes={uid: grouped[uid][0].header.sop_class_uid for uid in chosen.values()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.report import RESEARCH_NOTICE, Finding, Report, Skipped
+from pipeline.report import RESEARCH_NOTICE, Finding, Measurement, Report, Skipped
 
 
 def summary_lines(report: Report) -> list[str]:
@@ -15,10 +15,17 @@ def summary_lines(report: Report) -> list[str]:
             )
     if not isinstance(report.measurements, Skipped):
         totals = [m for m in report.measurements if m.lesion is None]
-        lines += [f"{m.subject} {m.quantity}: {m.value:.1f} {m.unit}" for m in totals]
+        lines += [f"{m.subject} {m.quantity}: {m.value:.1f} {m.unit}{_interval(m)}" for m in totals]
         lines += [f"lesion {n.number}: {n.volume_ml:.1f} mL" for n in report.lesions]
+    lines += [f"chosen for {c.stage}: {c.model} {c.version}: {c.reason}" for c in report.choices]
     lines += [f"skipped {s.stage}: {s.code}: {s.reason}" for s in report.skipped]
     lines += [f"flag {f.code}: {f.text}" for f in report.flags]
     lines += [f"{t.stage}: {t.seconds:.1f} s, peak memory {t.peak_memory_mb:.0f} MB" for t in report.timings]
     lines.append(RESEARCH_NOTICE)
     return lines
+
+
+def _interval(measurement: Measurement) -> str:
+    if measurement.low is None:
+        return ""
+    return f" ({measurement.low:.1f} to {measurement.high:.1f})"

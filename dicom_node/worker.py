@@ -28,7 +28,10 @@ _HEARTBEAT_S = 10.0
 
 
 class Worker:
-    """The parts of a worker process and its loops. `start` returns when the engine serves; `stop` joins the loops."""
+    """The parts of a worker process and its loops. `start` returns when the engine serves; `stop` joins the loops.
+
+    also: further loops, each a name, one pass and the seconds between passes; each has a thread of its own.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class Worker:
         deliver_every_s: float,
         takeover_after_s: float,
         clock: Clock,
+        also: Sequence[tuple[str, Callable[[], object], float]] = (),
     ) -> None:
         self._engine = engine
         self._intake = intake
@@ -63,6 +67,7 @@ class Worker:
             ("delivery", self._deliver, deliver_every_s),
             ("heartbeat", self._beat, _HEARTBEAT_S),
             ("intake", self._intake.tick, intake_every_s),
+            *also,
         ]
         self._threads: list[threading.Thread] = []
 

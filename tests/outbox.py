@@ -41,6 +41,7 @@ class Outbox:
     run_id: str
     scan_id: str
     clock: SteppedClock
+    database: Database
 
     def resolve(self, path: str) -> Path:
         return self.root / path
@@ -88,6 +89,7 @@ def outbox(folder: Path) -> Iterator[Outbox]:
             run_id=run.id,
             scan_id=scan.id,
             clock=clock,
+            database=database,
         )
     finally:
         database.close()

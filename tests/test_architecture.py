@@ -35,7 +35,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dicom_node.errors": (),
     "dicom_node.uids": (),
     "dicom_node.logs": (),
-    "dicom_node.inbound": ("storage", "pipeline.volume", "dicom_node.errors", "dicom_node.uids"),
+    "dicom_node.commitment": ("storage", "dicom_node.errors"),
+    "dicom_node.inbound": (
+        "storage",
+        "pipeline.volume",
+        "dicom_node.errors",
+        "dicom_node.uids",
+        "dicom_node.commitment",
+    ),
     "dicom_node.results": (
         "pipeline.report",
         "pipeline.volume",
@@ -43,17 +50,21 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "dicom_node.errors",
         "dicom_node.uids",
     ),
-    "dicom_node.outbound": ("storage", "dicom_node.errors", "dicom_node.uids"),
+    "dicom_node.outbound": ("storage", "dicom_node.errors", "dicom_node.uids", "dicom_node.commitment"),
     "dicom_node.phantom": ("pipeline.volume", "dicom_node.errors", "dicom_node.uids"),
     "dicom_node": ("dicom_node", "pipeline", "storage", "web"),
 }
 
 #: Third-party package -> the only modules (prefixes) that may import it.
 OWNED: dict[str, tuple[str, ...]] = {
-    "torch": ("pipeline.models.unet3d", "pipeline.models.training"),
-    "tensorflow": ("pipeline.models.resnet50", "pipeline.models.training"),
-    "keras": ("pipeline.models.resnet50", "pipeline.models.training"),
-    "onnxruntime": ("pipeline.models.resnet50",),
+    "torch": ("pipeline.models.unet3d", "pipeline.models.segmenter_", "pipeline.models.training"),
+    "openvino": ("pipeline.models.segmenter_openvino",),
+    "tensorflow": ("pipeline.models.classifier", "pipeline.models.resnet50", "pipeline.models.training"),
+    "keras": ("pipeline.models.classifier", "pipeline.models.resnet50", "pipeline.models.training"),
+    "tf_keras": ("pipeline.models.classifier",),
+    "tf2onnx": ("pipeline.models.classifier",),
+    "onnx": ("pipeline.models.classifier", "pipeline.models.unet3d", "pipeline.models.segmenter"),
+    "onnxruntime": ("pipeline.models.classifier", "pipeline.models.segmenter"),
     "sqlalchemy": ("storage", "dicom_node.engine"),
     "alembic": ("storage",),
     "fastapi": ("web",),
@@ -62,6 +73,8 @@ OWNED: dict[str, tuple[str, ...]] = {
     "dbos": ("dicom_node.engine",),
     "highdicom": ("dicom_node.results",),
     "dicom2nifti": ("dicom_node.inbound",),
+    "dicomweb_client": ("dicom_node.outbound",),
+    "requests": ("dicom_node.outbound",),
     "SimpleITK": ("pipeline",),
 }
 
@@ -139,9 +152,8 @@ def test_the_median_module_is_short() -> None:
 
 @pytest.mark.parametrize("module", ["dicom_node.node", "dicom_node.cli", "web.app", "dicom_node.inbound.scp"])
 def test_the_listener_and_the_web_load_no_framework(module: str) -> None:
-    code = (
-        f"import sys, {module}; print(sorted(sys.modules.keys() & {{'tensorflow', 'keras', 'torch', 'onnxruntime'}}))"
-    )
+    frameworks = {"tensorflow", "keras", "torch", "onnxruntime", "openvino"}
+    code = f"import sys, {module}; print(sorted(sys.modules.keys() & {frameworks}))"
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
     )
@@ -158,6 +170,7 @@ def test_every_configuration_key_is_in_the_commented_file() -> None:
     defaults = NodeConfig().model_dump(mode="json")
     for section, values in defaults.items():
         if isinstance(values, dict):
-            values.pop("secret", None)
+            for name in ("secret", "inbox_token"):
+                values.pop(name, None)
             assert written[section].keys() == values.keys(), section
     assert load_config(REPOSITORY / "config.yaml") == NodeConfig()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from web.schemas import Schema
+from web.schema_base import Schema
 
 # Text that people type about themselves: one line, no control characters, kept as typed otherwise.
 Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]

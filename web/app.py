@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from fastapi import FastAPI
@@ -13,10 +13,15 @@ from starlette.middleware.cors import CORSMiddleware
 from pipeline.report import RESEARCH_NOTICE
 from pipeline.volume import SeriesRole
 from storage.audit import AuditRepository
+from storage.circuits import CircuitRepository
 from storage.clock import utc_now
+from storage.commitments import CommitmentRepository
 from storage.database import Database
 from storage.deliveries import DeliveryRepository
 from storage.files import FileStore
+from storage.model_answers import ModelAnswerRepository
+from storage.pacs_answers import PacsAnswerRepository
+from storage.refusals import RefusalRepository
 from storage.requests import RequestRepository
 from storage.scans import ScanRepository
 from storage.studies import StudyRepository
@@ -24,22 +29,37 @@ from storage.users import UserRepository
 from web import problems
 from web.body_limits import SMALL_BODY_BYTES, BodyLimits
 from web.context import PACKAGE, WebContext
-from web.health import HealthReport
+from web.health import HealthReport, InstalledModel
 from web.images import SliceRenderer
-from web.ingest import UploadIngest
+from web.ingest import StowIngest, UploadIngest
 from web.login_limits import LoginLimits
 from web.metrics import Metrics, RequestMetrics
 from web.openapi import complete_openapi
 from web.pages import respond
 from web.passwords import PasswordHasher
-from web.routes import auth, images, page_actions, pages, pages_sign_in, process_mri, scans, users
+from web.routes import (
+    auth,
+    deliveries,
+    dicomweb,
+    images,
+    page_actions,
+    pages,
+    pages_deliveries,
+    pages_sign_in,
+    process_mri,
+    refusals,
+    scans,
+    users,
+)
 from web.routes import health as health_routes
+from web.routes import models as model_routes
 from web.security_headers import SecurityHeaders
 from web.settings import WebSettings
 from web.templating import make_templates
 from web.tokens import TokenIssuer
 
 _UPLOAD_PATHS = frozenset({"/api/process-mri", "/upload"})
+_INBOX_PATH = "/dicom-web/studies"
 
 
 def create_app(
@@ -49,13 +69,16 @@ def create_app(
     files: FileStore,
     health: Callable[[], HealthReport],
     ingest: UploadIngest,
+    stow: StowIngest | None = None,
+    models: Callable[[], Sequence[InstalledModel]] = tuple,
     clock: Callable[[], datetime] = utc_now,
     hasher: PasswordHasher | None = None,
 ) -> FastAPI:
     """Build the application.
 
     database: with its schema up to date. health: asked at each readiness probe and metrics scrape, so it must be quick.
-    ingest: where uploaded DICOM goes. clock: aware UTC. hasher: bcrypt with cost 12 unless given (tests: a cheap one).
+    ingest: where uploaded DICOM goes. stow: where DICOMweb's goes, None for no inbox. models: as the worker found them.
+    clock: aware UTC. hasher: bcrypt with cost 12 unless given (tests: a cheap one).
     """
     context = WebContext(
         settings=settings,
@@ -64,10 +87,17 @@ def create_app(
         studies=StudyRepository(database, clock),
         deliveries=DeliveryRepository(database, clock),
         requests=RequestRepository(database, clock),
+        answers=ModelAnswerRepository(database, clock),
         audit=AuditRepository(database, clock),
         files=files,
         ingest=ingest,
+        stow=stow,
+        commitments=CommitmentRepository(database, clock),
+        circuits=CircuitRepository(database),
+        refusals=RefusalRepository(database),
+        pacs_answers=PacsAnswerRepository(database, clock),
         health=health,
+        models=models,
         clock=clock,
         tokens=TokenIssuer(
             secret=settings.token_secret,
@@ -95,7 +125,8 @@ def create_app(
     )
     app.state.context = context
     problems.install(app, respond)
-    for module in (auth, scans, images, process_mri, users, health_routes, pages_sign_in, pages, page_actions):
+    api = (auth, scans, images, process_mri, users, deliveries, refusals, dicomweb, health_routes, model_routes)
+    for module in (*api, pages_sign_in, pages, pages_deliveries, page_actions):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=PACKAGE / "static"), name="static")
     complete_openapi(app)
@@ -106,7 +137,8 @@ def _middleware(context: WebContext) -> list[Middleware]:
     settings = context.settings
 
     def limit_for(path: str) -> int:
-        return settings.max_upload_bytes if path in _UPLOAD_PATHS else SMALL_BODY_BYTES
+        large = path in _UPLOAD_PATHS or path.startswith(_INBOX_PATH)
+        return settings.max_upload_bytes if large else SMALL_BODY_BYTES
 
     too_large = problems.problem_response(
         problems.Problem(413, "content-too-large", "The request is larger than this node takes.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,15 +12,20 @@ from fastapi import Request
 from fastapi.templating import Jinja2Templates
 
 from storage.audit import AuditRepository
+from storage.circuits import CircuitRepository
+from storage.commitments import CommitmentRepository
 from storage.deliveries import DeliveryRepository
 from storage.files import FileStore
+from storage.model_answers import ModelAnswerRepository
+from storage.pacs_answers import PacsAnswerRepository
+from storage.refusals import RefusalRepository
 from storage.requests import RequestRepository
 from storage.scans import ScanRepository
 from storage.studies import StudyRepository
 from storage.users import UserRepository
-from web.health import HealthReport
+from web.health import HealthReport, InstalledModel
 from web.images import SliceRenderer
-from web.ingest import UploadIngest
+from web.ingest import StowIngest, UploadIngest
 from web.login_limits import LoginLimits
 from web.metrics import Metrics
 from web.passwords import PasswordHasher
@@ -40,10 +45,17 @@ class WebContext:
     studies: StudyRepository
     deliveries: DeliveryRepository
     requests: RequestRepository
+    answers: ModelAnswerRepository
     audit: AuditRepository
     files: FileStore
     ingest: UploadIngest
+    stow: StowIngest | None
+    commitments: CommitmentRepository
+    circuits: CircuitRepository
+    refusals: RefusalRepository
+    pacs_answers: PacsAnswerRepository
     health: Callable[[], HealthReport]
+    models: Callable[[], Sequence[InstalledModel]]
     clock: Callable[[], datetime]
     tokens: TokenIssuer
     hasher: PasswordHasher

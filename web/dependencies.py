@@ -106,6 +106,7 @@ def need_role(*roles: str) -> Callable[[Session], Session]:
 
 
 AdminOnly = Annotated[Session, Depends(need_role("admin"))]
+Clinical = Annotated[Session, Depends(need_role("admin", "doctor"))]
 
 
 def client_address(request: Request) -> str:

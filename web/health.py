@@ -16,16 +16,36 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InstalledModel:
+    """A model as the worker found it. mode: 'active', 'shadow' or 'ab'. detail: what it is, or what is wrong."""
+
+    name: str
+    task: str
+    version: str
+    ok: bool
+    detail: str
+    mode: str = ""
+    share: float = 0.0
+    ensemble: str | None = None
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class HealthReport:
     """The node's condition now.
 
     checks: what the node cannot work without (database, disk). models: what it can do without, one by one.
+    destinations: those that refuse what they are sent; results wait for them.
+    receivers: DICOM listeners, not ok where they take nothing. backlog_bytes: what they received and have to index.
     queue_length: scans waiting for a worker or in its hands. queue_age_s: how long the oldest has waited, None if none.
     delivery_age_s: age of the oldest object still owed to a destination, None if none.
     """
 
     checks: tuple[Check, ...]
     models: tuple[Check, ...]
+    destinations: tuple[Check, ...] = ()
+    receivers: tuple[Check, ...] = ()
+    backlog_bytes: int = 0
     queue_length: int = 0
     queue_age_s: float | None = None
     delivery_age_s: float | None = None
@@ -37,7 +57,7 @@ class HealthReport:
 
     @property
     def status(self) -> Literal["ok", "degraded", "unavailable"]:
-        """'ok', 'degraded' (a model cannot be used) or 'unavailable'."""
+        """'ok', 'degraded' (a model cannot be used, a destination refuses) or 'unavailable'."""
         if not self.ready:
             return "unavailable"
-        return "ok" if all(model.ok for model in self.models) else "degraded"
+        return "ok" if all(check.ok for check in (*self.models, *self.destinations, *self.receivers)) else "degraded"

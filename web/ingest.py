@@ -37,3 +37,27 @@ class UploadIngest(Protocol):
         node itself failed (disk, database).
         """
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredPart:
+    """What became of one object of a STOW-RS request. failure: its reason (PS3.18 table I.2-2), None where it is kept.
+
+    The UIDs are empty where the part does not say what it is.
+    """
+
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    failure: int | None = None
+
+
+class StowIngest(Protocol):
+    """Takes one DICOM file of a STOW-RS request as C-STORE would."""
+
+    def store_part(self, path: Path, *, calling: str, study_instance_uid: str | None) -> StoredPart:
+        """Take the file at `path` (in the store's spool, removed by the caller afterwards), however large.
+
+        calling: at most 16 characters. study_instance_uid: the study the request names, None where it names none; an
+        object of another is refused. Every refusal is an answer, a full disk's included.
+        """
+        ...

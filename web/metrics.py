@@ -28,6 +28,16 @@ class Metrics:
         self._ready = Gauge("btn_ready", "1 where studies can be taken and kept.", registry=self._registry)
         self._model_ok = Gauge("btn_model_ok", "1 where the model can be used.", ("model",), registry=self._registry)
         self._check_ok = Gauge("btn_check_ok", "1 where the check passed.", ("check",), registry=self._registry)
+        self._destination_ok = Gauge(
+            "btn_destination_ok",
+            "0 where the destination refuses everything.",
+            ("destination",),
+            registry=self._registry,
+        )
+        self._receiver_ok = Gauge(
+            "btn_receiver_ok", "0 where the listener takes no association.", ("receiver",), registry=self._registry
+        )
+        self._backlog = Gauge("btn_receive_backlog_bytes", "Received and not indexed yet.", registry=self._registry)
         self._queue = Gauge("btn_queue_length", "Scans waiting or in work.", registry=self._registry)
         self._queue_age = Gauge("btn_queue_age_seconds", "Age of the oldest of them.", registry=self._registry)
         self._owed_age = Gauge("btn_delivery_age_seconds", "Age of the oldest owed object.", registry=self._registry)
@@ -44,6 +54,11 @@ class Metrics:
             self._model_ok.labels(model.name).set(model.ok)
         for check in report.checks:
             self._check_ok.labels(check.name).set(check.ok)
+        for destination in report.destinations:
+            self._destination_ok.labels(destination.name).set(destination.ok)
+        for receiver in report.receivers:
+            self._receiver_ok.labels(receiver.name).set(receiver.ok)
+        self._backlog.set(report.backlog_bytes)
         self._queue.set(report.queue_length)
         self._queue_age.set(report.queue_age_s or 0)
         self._owed_age.set(report.delivery_age_s or 0)

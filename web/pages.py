@@ -15,7 +15,7 @@ from web.problems import FieldProblem, Problem, problem_response
 from web.security_headers import fixed_headers
 
 VISIT_COOKIE = "btn_visit"
-_DATA_PATHS = ("/api/", "/health/", "/metrics", "/static/")
+_DATA_PATHS = ("/api/", "/dicom-web/", "/health/", "/metrics", "/static/")
 _SMALL_FORM_FIELDS = 50
 
 
@@ -71,6 +71,20 @@ def admin_visitor(session: Visitor) -> Session:
 
 
 AdminVisitor = Annotated[Session, Depends(admin_visitor)]
+
+
+def clinical_visitor(session: Visitor) -> Session:
+    """Dependency: a doctor or an administrator looking at the page.
+
+    Raises:
+        Problem: 401, 403.
+    """
+    if session.user.role not in ("admin", "doctor"):
+        raise Problem(403, "role", "This page is for doctors and administrators.")
+    return session
+
+
+ClinicalVisitor = Annotated[Session, Depends(clinical_visitor)]
 
 
 def refuse_cross_site(request: Request) -> None:

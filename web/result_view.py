@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.report import VOLUME_INTERVAL_RULE, calibration_text
+
 _STAGES = {
     "prepare": "Preparation",
     "detect": "Detection",
@@ -32,6 +34,7 @@ class FindingView:
     probabilities: tuple[tuple[str, float], ...]
     basis: str
     role: str
+    calibration: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +48,17 @@ class SkippedView:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureRow:
-    """One line of the table: of the total (lesion None) or one lesion, one region. None where not measured."""
+    """One line of the table: of the total (lesion None) or one lesion, one region. None where not measured.
+
+    volume_interval_ml: lowest and highest volume, where the model gave an interval.
+    """
 
     subject: str
     lesion: int | None
     volume_ml: float | None
     longest_mm: float | None
     perpendicular_mm: float | None
+    volume_interval_ml: tuple[float, float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +72,15 @@ class ModelView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChoiceView:
+    """Why this model answered a stage."""
+
+    stage: str
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResultView:
     """Everything of a report the page shows."""
 
@@ -73,25 +89,36 @@ class ResultView:
     skipped: tuple[SkippedView, ...]
     flags: tuple[str, ...]
     models: tuple[ModelView, ...]
+    choices: tuple[ChoiceView, ...]
     timings: tuple[tuple[str, float], ...]
     registrations: tuple[tuple[str, float, float], ...]
     reference_role: str
+    interval_rule: str
 
 
 def result_view(results: Mapping[str, Any]) -> ResultView:
     """Return the page's view of a report's JSON."""
     parts = [(name, results.get(name)) for name in ("detection", "tumour_type", "segmentation", "measurements")]
     present = [(name, part) for name, part in parts if isinstance(part, Mapping)]
+    measures = _measures(results.get("measurements"))
     return ResultView(
         findings=tuple(
             _finding("Tumour detection" if name == "detection" else "Tumour type", part)
             for name, part in present
             if "value" in part
         ),
-        measures=_measures(results.get("measurements")),
+        measures=measures,
         skipped=tuple(_skipped(part) for _, part in present if "reason" in part),
         flags=tuple(str(flag.get("text", "")) for flag in _mappings(results.get("flags"))),
         models=tuple(_model(part["model"]) for _, part in present if isinstance(part.get("model"), Mapping)),
+        choices=tuple(
+            ChoiceView(
+                stage=_stage(one.get("stage")),
+                model=f"{one.get('model', '')} {one.get('version', '')}",
+                reason=str(one.get("reason", "")),
+            )
+            for one in _mappings(results.get("choices"))
+        ),
         timings=tuple(
             (_stage(one.get("stage")), _number(one.get("seconds")) or 0.0) for one in _mappings(results.get("timings"))
         ),
@@ -104,6 +131,7 @@ def result_view(results: Mapping[str, Any]) -> ResultView:
             for one in _mappings(results.get("registrations"))
         ),
         reference_role=str(results.get("reference_role", "")),
+        interval_rule=VOLUME_INTERVAL_RULE if any(row.volume_interval_ml for row in measures) else "",
     )
 
 
@@ -147,6 +175,8 @@ def _finding(heading: str, part: Mapping[str, Any]) -> FindingView:
         probabilities=tuple(sorted(shares.items(), key=lambda item: -item[1])),
         basis=str(part.get("basis", "")),
         role=str(part.get("role", "")),
+        # Reports of older releases do not have it and say nothing.
+        calibration=calibration_text(_number(part["calibration_error"])) if "calibration_error" in part else "",
     )
 
 
@@ -173,7 +203,11 @@ def _measures(part: object) -> tuple[MeasureRow, ...]:
             continue
         lesion = one.get("lesion")
         key = (int(lesion) if isinstance(lesion, int) else 0, str(one.get("subject", "")))
-        cells.setdefault(key, {})[_column(str(one.get("quantity", "")))] = number
+        column = _column(str(one.get("quantity", "")))
+        cells.setdefault(key, {})[column] = number
+        for end in ("low", "high"):
+            if (limit := _number(one.get(end))) is not None:
+                cells[key][f"{column}_{end}"] = limit
     return tuple(_row(lesion, subject, cells[lesion, subject]) for lesion, subject in _ordered(cells))
 
 
@@ -196,4 +230,7 @@ def _row(lesion: int, subject: str, cells: Mapping[str, float]) -> MeasureRow:
         volume_ml=cells.get("volume_ml"),
         longest_mm=cells.get("longest_mm"),
         perpendicular_mm=cells.get("perpendicular_mm"),
+        volume_interval_ml=(cells["volume_ml_low"], cells["volume_ml_high"])
+        if "volume_ml_low" in cells and "volume_ml_high" in cells
+        else None,
     )

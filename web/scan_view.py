@@ -7,15 +7,15 @@ from typing import Any
 
 from pipeline.volume import SeriesRole
 from storage.audit import MAX_LIMIT
-from storage.deliveries import DeliveryRow
 from storage.runs import RunRow
 from storage.scan_rows import ScanRow
 from storage.study_rows import SeriesRow
-from storage.vocabulary import DeliveryState, RunState
+from storage.vocabulary import RunState
 from web.context import WebContext
+from web.delivery_view import deliveries_of, pacs_answers_of
 from web.files import available_downloads
 from web.result_view import headline
-from web.schemas import DeliveryOut, EventOut, ScanDetail, ScanSummary, SeriesOut
+from web.schemas import EventOut, ScanDetail, ScanSummary, SeriesOut
 from web.trail import PREFIX
 
 _EVENTS_SHOWN = 200
@@ -55,7 +55,8 @@ def detail(context: WebContext, scan: ScanRow) -> ScanDetail:
         results=scan.results,
         series=series,
         missing_roles=[role for role in SeriesRole if role.value not in filled],
-        deliveries=[_delivery_out(row) for row in context.deliveries.of_scan(scan.id)],
+        deliveries=deliveries_of(context, scan.id),
+        pacs=pacs_answers_of(context, scan),
         events=events_of(context, scan.id),
         downloads=available_downloads(context.files, run.id) if run else [],
     )
@@ -85,18 +86,6 @@ def _series_out(row: SeriesRow, count: int) -> SeriesOut:
         score=row.role_score,
         reasons=list(row.role_reasons),
         excluded_reason=row.excluded_reason,
-    )
-
-
-def _delivery_out(row: DeliveryRow) -> DeliveryOut:
-    return DeliveryOut(
-        destination=row.destination,
-        kind=row.kind,
-        state=row.state.value,
-        attempts=row.attempts,
-        next_attempt_at=row.next_attempt_at if row.state is DeliveryState.OWED else None,
-        last_error=row.last_error,
-        sent_at=row.sent_at,
     )
 
 

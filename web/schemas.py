@@ -5,17 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StringConstraints
 
 from pipeline.volume import SeriesRole
 from storage.lifecycle import ScanState
-
-
-class Schema(BaseModel):
-    """camelCase in JSON, snake_case in Python; unknown fields of a request are refused."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+from web.outward_schemas import DeliveryOut, PacsAnswerOut
+from web.schema_base import Schema
 
 
 class ScanSummary(Schema):
@@ -61,18 +56,6 @@ class SeriesOut(Schema):
     excluded_reason: str | None
 
 
-class DeliveryOut(Schema):
-    """What became of one result object at one destination."""
-
-    destination: str
-    kind: str
-    state: str
-    attempts: int
-    next_attempt_at: datetime | None
-    last_error: str
-    sent_at: datetime | None
-
-
 class EventOut(Schema):
     """Something that happened to the scan."""
 
@@ -88,6 +71,7 @@ class ScanDetail(ScanSummary):
     series: list[SeriesOut]
     missing_roles: list[SeriesRole]
     deliveries: list[DeliveryOut]
+    pacs: list[PacsAnswerOut] = Field(description="What each PACS that was asked says of the study.")
     events: list[EventOut]
     downloads: list[str]
 
@@ -159,6 +143,7 @@ class HealthOut(Schema):
     status: Literal["ok", "degraded", "unavailable"]
     checks: list[CheckOut]
     models: list[CheckOut]
+    destinations: list[CheckOut]
     queue_length: int
     queue_age_s: float | None
     delivery_age_s: float | None

@@ -28,6 +28,8 @@ class WebSettings:
     cors_origins: other origins whose pages may call the API with a bearer token; never '*'.
     max_upload_bytes: one upload request as sent. max_volume_bytes: one NIfTI file after decompression.
     max_archive_bytes, max_archive_members: a DICOM zip after unpacking. chunk_timeout_s: longest silence in an upload.
+    max_object_bytes: one object of a DICOMweb request. inbox_token: with it a machine may store by DICOMweb; at least
+    32 characters, None for nobody.
     cookie_secure: False only where the pages are reached over plain http (loopback, tests).
 
     Raises:
@@ -44,6 +46,8 @@ class WebSettings:
     max_archive_members: int = 20_000
     chunk_timeout_s: float = 30.0
     cookie_secure: bool = True
+    max_object_bytes: int = 2 * 1024**3
+    inbox_token: str | None = field(default=None, repr=False)
     issuer: str = "brain-tumor-node"
     audience: str = "brain-tumor-node/web"
 
@@ -53,6 +57,11 @@ class WebSettings:
             raise InvalidWebSettings(
                 f"the token secret has fewer than {MINIMUM_SECRET_BYTES} bytes: set BTN_WEB_SECRET to the output of "
                 "`python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
+            )
+        if self.inbox_token is not None and len(self.inbox_token) < MINIMUM_SECRET_BYTES:
+            raise InvalidWebSettings(
+                f"the inbox token has fewer than {MINIMUM_SECRET_BYTES} characters: set BTN_WEB__INBOX_TOKEN to the "
+                "output of `openssl rand -hex 32`"
             )
         for origin in self.cors_origins:
             if origin == "*" or not origin.startswith(("http://", "https://")) or origin.rstrip("/").count("/") != 2:
@@ -65,6 +74,7 @@ class WebSettings:
             "max_volume_bytes",
             "max_archive_bytes",
             "max_archive_members",
+            "max_object_bytes",
         ):
             if getattr(self, name) < 1:
                 raise InvalidWebSettings(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -15,7 +15,7 @@ PREFIX = "audit."
 
 Action = Literal[
     "sign-in", "sign-out", "register", "change-password", "change-profile", "approve-user", "disable-user",
-    "view-scan", "download", "upload", "process-now", "retry", "role-override",
+    "view-scan", "download", "upload", "store", "resend", "fetch", "process-now", "retry", "role-override",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dicom_node.commands.options import ModelsOption, models_folder
+from dicom_node.commands.options import ModelsOption, models_folder, one_off_options
 from dicom_node.logs import configure_logging
 from dicom_node.summary import summary_lines
 from pipeline.report import Stage
@@ -29,7 +29,7 @@ def analyse(
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("models", total=len(Stage))
-        loaded, statuses = load_models(models_folder(models))
+        loaded, statuses = load_models(models_folder(models), one_off_options())
         stages = list(Stage)
 
         def show(stage: Stage, share: float) -> None:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from dicom_node.commands.options import ModelsOption, models_folder
+from dicom_node.commands.options import ModelsOption, models_folder, one_off_options
 from dicom_node.errors import Permanent
 from dicom_node.logs import configure_logging
 from pipeline.models.protocols import Models
@@ -64,12 +64,7 @@ def volumes(
     loaded = _load(models)
     if loaded.segmenter is None:
         raise ModelNeeded(loaded.unavailable["segmentation"])
-    alone = Models(
-        detector=None,
-        type_classifier=None,
-        segmenter=loaded.segmenter,
-        unavailable={"detection": "not asked for", "type": "not asked for"},
-    )
+    alone = Models.of(segmenter=loaded.segmenter, unavailable={"detection": "not asked for", "type": "not asked for"})
 
     def segment_case(case: Mapping[SeriesRole, Volume]) -> Segmentation | Skipped:
         return analyse(case, alone).segmentation
@@ -85,7 +80,7 @@ def _load(models: Path | None) -> Models:
     from pipeline.models.catalogue import load_models
 
     configure_logging("error", "evaluate")
-    return load_models(models_folder(models))[0]
+    return load_models(models_folder(models), one_off_options())[0]
 
 
 def _write(out: Path, figures: Mapping[str, Any]) -> None:

@@ -9,8 +9,7 @@ import typer
 from dicom_node.check import check_node
 from dicom_node.commands.options import ConfigOption, configuration
 from dicom_node.errors import Permanent
-from dicom_node.node import destinations_of
-from dicom_node.outbound.scu import echo as dicom_echo
+from dicom_node.outward import destinations_of, reach
 
 
 class UnknownDestination(Permanent):
@@ -36,13 +35,13 @@ def check(
 
 
 def echo(name: Annotated[str, typer.Argument(help="A destination's name.")], config: ConfigOption = None) -> None:
-    """C-ECHO one destination."""
+    """Ask one destination for a sign of life: C-ECHO, or a QIDO-RS search."""
     loaded = configuration(config)
     found = [destination for destination in destinations_of(loaded) if destination.name == name]
     if not found:
         known = ", ".join(section.name for section in loaded.destinations) or "none"
         raise UnknownDestination(f"'{name}' is not a configured destination; configured: {known}")
-    answer = dicom_echo(found[0], loaded.node.ae_title)
+    answer = reach(found[0], loaded.node.ae_title)
     typer.echo(f"{name}: {answer.text} ({answer.seconds * 1000:.0f} ms)")
     raise typer.Exit(0 if answer.ok else 1)
 

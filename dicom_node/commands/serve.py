@@ -70,7 +70,9 @@ def _run(start: Callable[[], None], stop: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     start()
-    stopping.wait()
+    # In short waits: a signal that another thread happens to take does not end one that is under way.
+    while not stopping.wait(1.0):
+        pass
     stop()
 
 

@@ -23,6 +23,7 @@ from dicom_node.results.sr_groups import (
     stages_group,
     type_group,
 )
+from dicom_node.results.sr_numbers import all_measurements
 from dicom_node.results.sr_sizes import lesion_groups, total_groups
 from dicom_node.results.stamp import (
     EQUIPMENT_NAME,
@@ -37,7 +38,15 @@ from dicom_node.results.stamp import (
     result_uid,
     series_number,
 )
-from pipeline.report import Finding, Report, Segmentation, SkipCode, Skipped
+from pipeline.report import (
+    VOLUME_INTERVAL_RULE,
+    Finding,
+    Report,
+    Segmentation,
+    SkipCode,
+    Skipped,
+    calibration_text,
+)
 
 #: Skips that leave the report unfinished. The others are answers: no tumour means nothing to type or segment.
 _UNFINISHED = frozenset(
@@ -143,7 +152,13 @@ def _sentences(report: Report, seg: EncodedObject | None) -> list[str]:
     for name, finding in (("Detection", report.detection), ("Tumor type", report.tumour_type)):
         if isinstance(finding, Finding):
             sentences.append(f"{name}: {finding.value} ({finding.role.value}; {finding.basis})")
+            sentences.append(f"{name}: {calibration_text(finding.calibration_error)}")
+    intervals = [m for m in all_measurements(report) if m.low is not None]
+    sentences += [f"{m.subject} {m.quantity}: {m.value:.1f} {m.unit}, {m.low:.1f} to {m.high:.1f}" for m in intervals]
+    if intervals:
+        sentences.append(VOLUME_INTERVAL_RULE)
     sentences += [f"Model for {m.task}: {m.name} {m.version}, weights sha256 {m.weights_sha256}" for m in report.models]
+    sentences += [f"Chosen for {c.stage.value}: {c.model} {c.version}: {c.reason}" for c in report.choices]
     sentences += [
         f"{r.role.value} was registered to {report.reference_role.value}: {r.translation_mm:.1f} mm, "
         f"{r.rotation_deg:.1f} degrees, overlap {r.overlap:.2f}."

@@ -21,9 +21,38 @@ def measurements_of(report: Report, subject: str, *, lesion: int | None) -> tupl
     return tuple(m for m in all_measurements(report) if m.subject == subject and m.lesion == lesion)
 
 
-def number(name: Code, value: float, unit: Code, method: Code | None = None) -> hd.Measurement:
-    """A NUM item. DS holds 16 characters; four decimals are finer than any voxel or probability deserves."""
-    return hd.Measurement(name=name, value=round(float(value), 4), unit=unit, method=method)
+def number(
+    name: Code,
+    value: float,
+    unit: Code,
+    method: Code | None = None,
+    interval: tuple[float, float] | None = None,
+) -> hd.Measurement:
+    """A NUM item. DS holds 16 characters; four decimals are finer than any voxel or probability deserves.
+
+    interval: lowest and highest value, in the same unit.
+    """
+    properties = None if interval is None else _uncertainty(value, interval, unit)
+    return hd.Measurement(name=name, value=round(float(value), 4), unit=unit, method=method, properties=properties)
+
+
+def _uncertainty(value: float, interval: tuple[float, float], unit: Code) -> hd.MeasurementProperties:
+    """TID 310's ranges of uncertainty: how far the value may lie below and above, in the unit of the value."""
+    properties = hd.MeasurementProperties()
+    for name, distance in (
+        (codes.UPPER_UNCERTAINTY, interval[1] - value),
+        (codes.LOWER_UNCERTAINTY, value - interval[0]),
+    ):
+        # highdicom would write these without the unit that the value has.
+        properties.append(
+            hd.NumContentItem(
+                name=name,
+                value=round(float(distance), 4),
+                unit=unit,
+                relationship_type=hd.RelationshipTypeValues.HAS_PROPERTIES,
+            )
+        )
+    return properties
 
 
 def measured(measurement: Measurement, report: Report, reference: ReferenceSeries) -> hd.Measurement:
@@ -32,7 +61,9 @@ def measured(measurement: Measurement, report: Report, reference: ReferenceSerie
     line = _line_of(measurement, name, report)
     if line is None:
         method = codes.SUM_OF_VOXELS if name == codes.VOLUME else None
-        return number(name, measurement.value, codes.unit_code(measurement.unit), method)
+        low, high = measurement.low, measurement.high
+        interval = None if low is None or high is None else (low, high)
+        return number(name, measurement.value, codes.unit_code(measurement.unit), method, interval)
     ends = hd.CoordinatesForMeasurement3D(
         graphic_type="POLYLINE",
         graphic_data=ras_to_lps([line.start_mm, line.end_mm]),

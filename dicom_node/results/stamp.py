@@ -144,7 +144,7 @@ def equipment_arguments(report: Report, reference: ReferenceSeries, stamp: RunSt
         "content_time": moment.time(),
         "series_date": moment.date(),
         "series_time": moment.time(),
-        "contributing_equipment": [model_equipment(model) for model in report.models],
+        "contributing_equipment": [model_equipment(part) for model in report.models for part in model.parts],
         "coding_schemes": [
             CodingSchemeIdentificationItem(
                 designator=PRIVATE_SCHEME, name=PRIVATE_SCHEME_NAME, responsible_organization=EQUIPMENT_NAME

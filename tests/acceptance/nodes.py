@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -23,10 +23,22 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 class TruthNode:
-    """A truth node in `folder`; `start`, `kill` and `start` again keep its port, files and rows."""
+    """A truth node in `folder`; `start`, `kill` and `start` again keep its port, files and rows.
+
+    pacs: further keys of its one destination. sections: further sections of its configuration.
+    """
 
     def __init__(
-        self, folder: Path, seed: int, pacs_ae_title: str, pacs_port: int, *, port: int = 0, study_quiet_s: float = 60.0
+        self,
+        folder: Path,
+        seed: int,
+        pacs_ae_title: str,
+        pacs_port: int,
+        *,
+        port: int = 0,
+        study_quiet_s: float = 60.0,
+        pacs: Mapping[str, object] | None = None,
+        sections: Mapping[str, object] | None = None,
     ) -> None:
         self.seed = seed
         self.folder = folder
@@ -37,7 +49,10 @@ class TruthNode:
             "assembly": {"series_quiet_s": 0.6, "study_quiet_s": study_quiet_s, "poll_s": 0.2},
             "delivery": {"poll_s": 0.2, "first_retry_s": 0.5, "lease_s": 2},
             "engine": {"poll_s": 0.1},
-            "destinations": [{"name": "pacs", "ae_title": pacs_ae_title, "host": "127.0.0.1", "port": pacs_port}],
+            "destinations": [
+                {"name": "pacs", "ae_title": pacs_ae_title, "host": "127.0.0.1", "port": pacs_port, **(pacs or {})}
+            ],
+            **(sections or {}),
         }
         self.config_path = folder / "config.yaml"
         self.config_path.write_text(yaml.safe_dump(values))

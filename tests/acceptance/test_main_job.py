@@ -17,7 +17,10 @@ from dicomweb_client import DICOMwebClient
 from dicom_node.phantom.study import PhantomStudy, make_study
 from dicom_node.phantom.write_dicom import write_study
 from pipeline.volume import SeriesRole
+from storage.commitments import CommitmentRepository
 from storage.lifecycle import ScanState
+from storage.pacs_answers import PacsAnswerRepository
+from storage.vocabulary import CommitmentState, PacsAnswerState
 from tests.acceptance.nodes import TruthNode, send
 from tests.orthanc import ROUTE_MR_TO_NODE, Modality, OrthancServer, free_port
 
@@ -57,7 +60,15 @@ def hospital(tmp_path_factory: pytest.TempPathFactory, debian_tool: Callable[[st
     port = free_port()
     modality = Modality(name="node", ae_title="BTNODE", port=port)
     pacs = OrthancServer(debian_tool("Orthanc"), folder, modalities=[modality], lua=ROUTE_MR_TO_NODE, stable_age_s=1)
-    node = TruthNode(folder, SEED, pacs.ae_title, pacs.dicom_port, port=port)
+    node = TruthNode(
+        folder,
+        SEED,
+        pacs.ae_title,
+        pacs.dicom_port,
+        port=port,
+        pacs={"commitment": "request"},
+        sections={"query": {"destination": "pacs", "quiet_s": 0.2, "again_s": 0.5}, "commitment": {"wait_s": 0.5}},
+    )
     with pacs, node:
         yield Hospital(pacs, node)
 
@@ -80,6 +91,23 @@ def test_the_pacs_holds_one_seg_and_one_sr_of_the_study(delivered: Hospital, stu
     held = delivered.results(study.study_instance_uid)
     assert [len(held["SEG"]), len(held["SR"])] == [1, 1]
     assert held["SEG"][0].PatientID == study.patient.patient_id
+
+
+def test_the_pacs_commits_itself_to_our_results_and_was_asked_what_it_holds(
+    delivered: Hospital, study: PhantomStudy
+) -> None:
+    store = delivered.node.store
+    scan = store.scans.by_study(study.study_instance_uid)
+    assert scan is not None
+    commitments = CommitmentRepository(store.database)
+    delivered.pacs.wait_for(
+        lambda _: [row.state for row in commitments.of_scan(scan.id).values()] == [CommitmentState.COMMITTED] * 2
+    )
+    (answer,) = PacsAnswerRepository(store.database).of_study(study.study_instance_uid)
+    held = {uid: count for uid, count in answer.instances_of().items() if count}
+    here = {row.series_instance_uid for row in store.studies.series_of(study.study_instance_uid)}
+    assert answer.state is PacsAnswerState.ANSWERED
+    assert here <= set(held)
 
 
 def test_the_seg_in_the_pacs_matches_the_truth_on_the_t1ce_grid(delivered: Hospital, study: PhantomStudy) -> None:

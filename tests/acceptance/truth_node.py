@@ -1,8 +1,9 @@
 """A node whose models know the phantom's truth: everything else in it is the real thing.
 
-python -m tests.acceptance.truth_node --config config.yaml --seed 3 [--die-at mid-analysis|after-encoding --marker FILE]
+python -m tests.acceptance.truth_node --config config.yaml --seed 3 [--shadow] [--die-at POINT --marker FILE]
 
-With --die-at the process kills itself (SIGKILL) at that point once; the marker file remembers that it did.
+With --die-at the process kills itself (SIGKILL) at that point once; the marker file remembers that it did. With
+--shadow its models read T1CE alone, and two shadow models are wrong in ways that would be seen in a result.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,13 +28,14 @@ from dicom_node.runs import RunSteps
 from dicom_node.store import open_store
 from pipeline import registration
 from pipeline.models.catalogue import ModelStatus
-from pipeline.models.protocols import Models, Progress, no_progress
+from pipeline.models.protocols import Installed, ModelMode, Models, Progress, no_progress
 from pipeline.report import REGION_LABELS, ModelIdentity, Region
 from pipeline.volume import FloatArray, Grid, SeriesRole
+from storage.lifecycle import ScanState
 
 
-def identity(task: str) -> ModelIdentity:
-    return ModelIdentity(name=f"truth-{task}", version="1", task=task, weights_sha256=f"{len(task):064x}")
+def identity(task: str, name: str = "truth") -> ModelIdentity:
+    return ModelIdentity(name=f"{name}-{task}", version="1", task=task, weights_sha256=f"{len(name + task):064x}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,7 @@ class TruthSegmenter:
 class FixedClassifier:
     """The same probabilities for every slice."""
 
+    name: str = "truth"
     task: str
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
@@ -72,15 +76,28 @@ class FixedClassifier:
 
     @property
     def identity(self) -> ModelIdentity:
-        return identity(self.task)
+        return identity(self.task, self.name)
 
     def predict(self, slices: FloatArray) -> FloatArray:
         return np.tile(np.array(self.probabilities, np.float32), (len(slices), 1))
 
 
+@dataclass(frozen=True, kw_only=True)
+class GrownSegmenter(TruthSegmenter):
+    """Takes the whole tumour for enhancing."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        return identity("segmentation", "grown")
+
+    def segment(self, image: FloatArray, grid: Grid, progress: Progress = no_progress) -> FloatArray:
+        whole = super().segment(image, grid, progress)[:1]
+        return np.repeat(whole, len(Region), axis=0)
+
+
 def truth_models(study: PhantomStudy, before: Callable[[], None] = lambda: None) -> Models:
     """Models for a study with a tumour."""
-    return Models(
+    return Models.of(
         detector=FixedClassifier(task="detection", classes=("notumor", "tumor"), probabilities=(0.1, 0.9)),
         type_classifier=FixedClassifier(
             task="type",
@@ -88,23 +105,35 @@ def truth_models(study: PhantomStudy, before: Callable[[], None] = lambda: None)
             probabilities=(0.7, 0.1, 0.1, 0.1),
         ),
         segmenter=TruthSegmenter(study=study, before=before),
-        unavailable={},
     )
 
 
-def truth_loader(
-    study: PhantomStudy, before: Callable[[], None] = lambda: None
-) -> Callable[[Path], tuple[Models, tuple[ModelStatus, ...]]]:
-    """A model loader for `build_worker`."""
-    return lambda folder: (truth_models(study, before), ())
+def quick_models(study: PhantomStudy, *, shadow: bool, before: Callable[[], None] = lambda: None) -> Models:
+    """Models that read T1CE alone, and coarsely. shadow: with two shadow models that would be seen in a result.
+
+    before: called when the shadow segmenter is asked.
+    """
+    models, needs = truth_models(study), (SeriesRole.T1CE,)
+    coarse = Installed(model=TruthSegmenter(study=study, spacing_mm=3.0), needs=needs)
+    models = replace(models, segmenters=(coarse,))
+    if not shadow:
+        return models
+    doubter = FixedClassifier(name="doubter", task="detection", classes=("notumor", "tumor"), probabilities=(0.9, 0.1))
+    grown = GrownSegmenter(study=study, spacing_mm=3.0, before=before)
+    return replace(
+        models,
+        detectors=(*models.detectors, Installed(model=doubter, mode=ModelMode.SHADOW)),
+        segmenters=(coarse, Installed(model=grown, needs=needs, mode=ModelMode.SHADOW)),
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--die-at", choices=["mid-analysis", "after-encoding"])
+    parser.add_argument("--die-at", choices=["mid-analysis", "after-encoding", "after-delivery"])
     parser.add_argument("--marker", type=Path)
+    parser.add_argument("--shadow", action="store_true", help="models that read T1CE alone, and shadow models")
     parser.add_argument("--still", action="store_true", help="the head did not move: a few registration steps will do")
     arguments = parser.parse_args()
     if arguments.still:
@@ -129,12 +158,25 @@ def main() -> None:
     store = open_store(config)
     study = make_study(arguments.seed, "siemens", size="small", clutter=False)
     receiver = build_receiver(config, store)
-    worker = build_worker(config, store, loader=truth_loader(study, lambda: die("mid-analysis")))
+
+    def die_when_delivered() -> None:
+        while arguments.die_at and not store.scans.in_states(ScanState.DELIVERED):
+            time.sleep(0.05)
+        die("after-delivery")
+
+    def load(folder: Path) -> tuple[Models, tuple[ModelStatus, ...]]:
+        if arguments.shadow:
+            return quick_models(study, shadow=True, before=die_when_delivered), ()
+        return truth_models(study, lambda: die("mid-analysis")), ()
+
+    worker = build_worker(config, store, loader=load)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     receiver.start()
     worker.start()
-    stopping.wait()
+    # In short waits: a signal that another thread happens to take does not end one that is under way.
+    while not stopping.wait(1.0):
+        pass
     receiver.stop()
     worker.stop()
     os._exit(0)  # as `tumor-node work` ends

@@ -32,6 +32,7 @@ def ready(response: Response, context: Context) -> HealthOut:
         status=report.status,
         checks=[_shown(check) for check in report.checks],
         models=[_shown(model) for model in report.models],
+        destinations=[_shown(destination) for destination in report.destinations],
         queue_length=report.queue_length,
         queue_age_s=report.queue_age_s,
         delivery_age_s=report.delivery_age_s,

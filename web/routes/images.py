@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse
 from pipeline.overlay import Plane
 from storage.runs import RunRow
 from web import scan_requests
+from web.attention_view import AttentionStage, attention_file
 from web.context import WebContext
 from web.dependencies import Context, SignedIn
 from web.files import DOWNLOADS, download_path
@@ -88,6 +89,16 @@ def segmentation_png(
 ) -> Response:
     """Return one slice with the segmentation laid over it as PNG."""
     return _png(context, scan_id, axis, index, opacity)
+
+
+@router.get("/{scan_id}/attention/{stage}", response_class=Response, responses=_PNG | documented(401, 404, 422))
+def attention_png(scan_id: ScanId, stage: AttentionStage, context: Context, _session: SignedIn) -> Response:
+    """Return the picture of what spoke for the answer of a classifier: its slice, and the slice under its heat."""
+    run = _run(context, scan_id)
+    path = attention_file(context.files.run_folder(run.id), stage)
+    if path is None:
+        raise Problem(404, "no-picture", "There is no such picture; they are made some time after the results.")
+    return Response(path.read_bytes(), media_type="image/png")
 
 
 @router.get("/{scan_id}/download/{key}", response_class=FileResponse, responses=_FILE | documented(401, 404, 422))

@@ -11,13 +11,14 @@ from starlette.concurrency import run_in_threadpool
 from storage.lifecycle import END_STATES, ScanState
 from storage.vocabulary import AccountStatus
 from web import accounts, scan_requests
+from web.attention_view import attention_views
 from web.dependencies import Context
 from web.files import DOWNLOADS
 from web.pages import AdminVisitor, Visitor, check_csrf, refuse_cross_site, render
 from web.problems import Problem
 from web.result_view import result_view
 from web.routes.scans import ScanId, page_of_scans
-from web.scan_view import detail
+from web.scan_view import detail, last_finished_run
 from web.trail import record
 from web.uploads import MAX_FIELDS, MAX_FILES, read_upload, take_upload
 
@@ -101,6 +102,7 @@ def scan(scan_id: ScanId, request: Request, context: Context, session: Visitor) 
     row = scan_requests.find_scan(context, scan_id)
     record(context, request, "view-scan", user=session.user, scan_id=scan_id)
     shown = detail(context, row)
+    run = last_finished_run(context, scan_id)
     return render(
         request,
         context,
@@ -112,6 +114,7 @@ def scan(scan_id: ScanId, request: Request, context: Context, session: Visitor) 
         ended=row.status in END_STATES,
         result=result_view(row.results) if row.results else None,
         has_images="reference.nii.gz" in shown.downloads,
+        attention=attention_views(context.files.run_folder(run.id)) if run else (),
         download_labels={key: file.label for key, file in DOWNLOADS.items()},
         used_series=[one for one in shown.series if one.role is not None],
         excluded_series=[one for one in shown.series if one.role is None],
@@ -164,7 +167,8 @@ async def upload(request: Request, context: Context, session: Visitor) -> Respon
 @router.get("/system")
 def system(request: Request, context: Context, session: Visitor) -> Response:
     """Show the node's condition."""
-    return render(request, context, "system.html", session, here="system", health=context.health())
+    refusals = context.refusals.newest()
+    return render(request, context, "system.html", session, here="system", health=context.health(), refusals=refusals)
 
 
 @router.get("/users")

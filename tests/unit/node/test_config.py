@@ -28,7 +28,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("node: {port: 70000}", "node.port"),
         ("node: {port: abc}", "node.port"),
         ("node: {ae_title: SEVENTEENLETTERS_}", "node.ae_title"),
-        ("destinations: [{name: a, ae_title: B, host: h, port: 0}]", "destinations.0.port"),
+        ("destinations: [{name: a, ae_title: B, host: h, port: 0}]", "destinations.0"),
         ("web: {registration: everybody}", "web.registration"),
         ("web: {secret: 0123456789}", "web.secret"),
         ("[1, 2]", "top level"),

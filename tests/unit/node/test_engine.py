@@ -28,15 +28,24 @@ def second(run):
         (folder / "tried").touch()
         raise Transient("not now")
 def third(run): note(f"third {run}")
+def after(run):
+    note(f"after {run}")
+    if run == "killed-after" and not (folder / "killed").exists():
+        (folder / "killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if run == "broken-after":
+        raise ValueError("for the record alone")
+    note(f"recorded {run}")
 engine = Engine(
     database_url=f"sqlite:///{folder / 'engine.sqlite'}",
     executor_id="one",
     steps=[Step(name=n, handler=h) for n, h in (("first", first), ("second", second), ("third", third))],
     on_failure=lambda run, error: note(f"failed {run} {type(error).__name__}"),
+    afterwards=Step(name="after", handler=after) if sys.argv[2] == "--after" else None,
     poll_s=0.1,
 )
 engine.start()
-for run in sys.argv[2:]:
+for run in sys.argv[3:]:
     engine.submit(run, "1")
     engine.submit(run, "1")
 deadline = time.monotonic() + 60
@@ -47,8 +56,9 @@ engine.stop()
 """
 
 
-def run(folder: Path, *runs: str) -> int:
-    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(folder), *runs]
+def run(folder: Path, *runs: str, after: bool = False) -> int:
+    flag = "--after" if after else "--plain"
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(folder), flag, *runs]
     return subprocess.run(command, capture_output=True, timeout=120, check=False).returncode
 
 
@@ -72,3 +82,13 @@ def test_a_killed_run_resumes_at_the_step_that_was_cut_off(tmp_path: Path) -> No
     assert run(tmp_path, "killed") == -9
     assert run(tmp_path) == 0
     assert log(tmp_path) == ["first killed", "second killed", "second killed", "third killed"]
+
+
+def test_what_comes_after_a_run_fails_no_run_and_survives_a_kill(tmp_path: Path) -> None:
+    assert run(tmp_path, "broken-after", "permanent", "killed-after", after=True) == -9
+    assert run(tmp_path, after=True) == 0
+    lines = log(tmp_path)
+    assert [line for line in lines if line.startswith("failed")] == ["failed permanent Permanent"]
+    assert "after permanent" not in lines
+    assert lines.count("third killed-after") == 1
+    assert lines[-2:] == ["after killed-after", "recorded killed-after"]

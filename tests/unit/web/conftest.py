@@ -32,7 +32,7 @@ from storage.study_reading import SeriesRoleRecord
 from storage.users import UserRepository, UserRow
 from storage.vocabulary import AccountStatus, Role, RunState, Source
 from web.app import create_app
-from web.health import Check, HealthReport
+from web.health import Check, HealthReport, InstalledModel
 from web.ingest import Ingested, IngestOutcome
 from web.passwords import PasswordHasher
 from web.settings import WebSettings
@@ -92,6 +92,8 @@ class Node:
         )
     )
 
+    models: tuple[InstalledModel, ...] = ()
+
     def __post_init__(self) -> None:
         self.users = UserRepository(self.database, self.clock)
         self.scans = ScanRepository(self.database, self.clock)
@@ -104,6 +106,7 @@ class Node:
             files=self.files,
             health=lambda: self.health,
             ingest=self.ingest,
+            models=lambda: self.models,
             clock=self.clock,
             hasher=self.hasher,
         )

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from storage.vocabulary import AccountStatus, Role
 
-ANYBODY, SIGNED_IN, ADMIN = "anybody", "signed in", "admin"
+ANYBODY, SIGNED_IN, CLINICAL, ADMIN = "anybody", "signed in", "doctor or admin", "admin"
 
 API: dict[tuple[str, str], tuple[str, int]] = {
     # (method, path): who may, and the status they get for the scan and body used here
@@ -26,8 +26,17 @@ API: dict[tuple[str, str], tuple[str, int]] = {
     ("GET", "/api/scans/{scan_id}/images"): (SIGNED_IN, 200),
     ("GET", "/api/scans/{scan_id}/slice/{index}"): (SIGNED_IN, 200),
     ("GET", "/api/scans/{scan_id}/segmentation/{index}"): (SIGNED_IN, 200),
+    ("GET", "/api/scans/{scan_id}/attention/{stage}"): (SIGNED_IN, 404),
     ("GET", "/api/scans/{scan_id}/download/{key}"): (SIGNED_IN, 200),
     ("POST", "/api/process-mri"): (SIGNED_IN, 415),
+    ("POST", "/api/scans/{scan_id}/fetch"): (SIGNED_IN, 409),
+    ("POST", "/api/scans/{scan_id}/deliveries/{delivery_id}/retry"): (SIGNED_IN, 409),
+    ("GET", "/api/deliveries"): (SIGNED_IN, 200),
+    ("GET", "/api/refusals"): (SIGNED_IN, 200),
+    ("POST", "/dicom-web/studies"): (SIGNED_IN, 415),
+    ("POST", "/dicom-web/studies/{study_uid}"): (SIGNED_IN, 415),
+    ("GET", "/api/models"): (CLINICAL, 200),
+    ("GET", "/api/models/agreement"): (CLINICAL, 200),
     ("GET", "/api/users"): (ADMIN, 200),
     ("POST", "/api/users/{user_id}/approve"): (ADMIN, 200),
     ("POST", "/api/users/{user_id}/disable"): (ADMIN, 200),
@@ -51,7 +60,11 @@ PAGES: dict[tuple[str, str], str] = {
     ("POST", "/scans/{scan_id}/roles"): SIGNED_IN,
     ("GET", "/upload"): SIGNED_IN,
     ("POST", "/upload"): SIGNED_IN,
+    ("GET", "/deliveries"): SIGNED_IN,
+    ("POST", "/scans/{scan_id}/deliveries/{delivery_id}/retry"): SIGNED_IN,
+    ("POST", "/scans/{scan_id}/fetch"): SIGNED_IN,
     ("GET", "/system"): SIGNED_IN,
+    ("GET", "/models"): CLINICAL,
     ("GET", "/users"): ADMIN,
     ("POST", "/users/{user_id}/approve"): ADMIN,
     ("POST", "/users/{user_id}/disable"): ADMIN,
@@ -81,7 +94,9 @@ def test_the_tables_name_every_route(shared_client: TestClient) -> None:
 def address(node: Any, path: str) -> str:
     scan = node.scans.by_study("1.2.3") or node.finished()
     other = node.user(Role.TECHNICIAN, "other", AccountStatus.PENDING)
-    return path.format(scan_id=scan.id, index=0, key="report.json", user_id=other.id)
+    return path.format(
+        scan_id=scan.id, index=0, key="report.json", stage="detect", user_id=other.id, delivery_id=1, study_uid="1.2"
+    )
 
 
 @pytest.mark.parametrize(("method", "path"), API)
@@ -96,7 +111,7 @@ def test_the_api_lets_in_whom_it_should(shared_node: Any, shared_client: TestCli
         ).status_code
     wanted = {
         "nobody": expected if who == ANYBODY else 401,
-        "technician": 403 if who == ADMIN else expected,
+        "technician": 403 if who in (CLINICAL, ADMIN) else expected,
         "doctor": 403 if who == ADMIN else expected,
         "admin": expected,
     }
@@ -109,7 +124,7 @@ def test_an_absent_scan_is_not_found_and_a_stranger_is_not_told(
 ) -> None:
     if "{scan_id}" not in path:
         return
-    url = path.format(scan_id="0" * 36, index=0, key="report.json")
+    url = path.format(scan_id="0" * 36, index=0, key="report.json", stage="detect", delivery_id=1)
     body: dict[str, Any] = {"json": {"roles": {"1.2": "T1"}}} if method == "PUT" else {}
     assert shared_client.request(method, url, **body).status_code == 401
     answer = shared_client.request(method, url, headers=shared_node.bearer(shared_client), **body)
@@ -133,6 +148,11 @@ def test_pages_for_administrators_stay_shut(shared_node: Any, browser: Any, meth
     client = browser(shared_node, Role.DOCTOR)
     if PAGES[method, path] == ADMIN:
         assert client.request(method, address(shared_node, path)).status_code == 403
+
+
+def test_the_models_page_is_for_doctors_and_administrators(shared_node: Any, browser: Any) -> None:
+    answers = [browser(shared_node, role).get("/models").status_code for role in Role]
+    assert dict(zip(Role, answers, strict=True)) == {Role.ADMIN: 200, Role.DOCTOR: 200, Role.TECHNICIAN: 403}
 
 
 @pytest.mark.parametrize(("method", "path"), [entry for entry in PAGES if entry[0] == "POST"])
