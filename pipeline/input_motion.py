@@ -57,8 +57,8 @@ def motion_flags(study: PreparedStudy) -> Iterator[Flag]:
         numbers = motion_numbers(small, brain)
         if numbers is not None and numbers.moved:
             text = (
-                f"The {role} series shows ghosts of {numbers.ghosts:.0%} of the brain's brightness beside the head: the "
-                "patient moved. Borders, and small lesions, are not to be trusted."
+                f"The {role} series shows ghosts of {numbers.ghosts:.0%} of the brain's brightness beside the head: "
+                "the patient moved. Borders, and small lesions, are not to be trusted."
             )
             yield Flag(code="motion", text=text)
 
