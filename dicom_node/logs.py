@@ -13,6 +13,16 @@ import structlog
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
+class _StandardError(logging.Handler):
+    """Lines to standard error as it is at each call."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:  # a log line that cannot be written must not stop the work it tells of
+            self.handleError(record)
+
+
 def configure_logging(level: str, process: str) -> None:
     """Send every record to standard error as one JSON object a line. level: a key of the config's logging.level."""
     structlog.configure(
@@ -24,11 +34,12 @@ def configure_logging(level: str, process: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        # Standard error as it is at each call: whoever redirects it later gets the lines.
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
+        cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(process=process)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_StandardError()], force=True)
     # pynetdicom logs data sets, patient names included, from its INFO level on.
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     logging.getLogger("pydicom").setLevel(logging.ERROR)

@@ -42,6 +42,7 @@ def test_the_painted_pixel_comes_back_in_the_same_place(
     labels[voxel] = 4
 
     reading = StudyReading(
+        study_instance_uid=str(series.datasets[0].StudyInstanceUID),
         assignment=RoleAssignment(choices={}),
         series={SeriesRole.T1CE: converted},
         sop_classes={converted.series_instance_uid: str(series.datasets[0].SOPClassUID)},
