@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import nibabel as nib
 import numpy as np
 
 from pipeline.brain_mask import PLAUSIBLE_ML
-from pipeline.geometry import Points
-from pipeline.grids import field_of_view_mm, inverse_grid, world_points
+from pipeline.geometry import Points, resample_array
+from pipeline.grids import coarse, inverse_grid, world_points
 from pipeline.preparation import PreparedStudy
 from pipeline.report import Flag
 from pipeline.volume import Volume
 
-#: Where the images end, an axial slice that still shows this share of the brain's largest means that brain was cut off.
+#: Where the images end, a slice that still shows this share of the brain's largest means that brain was cut off.
 CUT_SHARE = 0.25
 #: How near the end of the images that slice lies.
 _EDGE_MM = 6.0
+_SPACING_MM = 3.0
 #: A series that misses more than this share of the brain found in the study is incomplete.
 MISSING_SHARE = 0.05
 #: A whole brain smaller than this is no grown-up's (adults: 1,000 to 1,900 mL with ventricles and sulci).
@@ -52,17 +54,23 @@ def shown_share(volume: Volume, points_mm: Points) -> float:
 
 
 def cut_shares(study: PreparedStudy) -> dict[str, float]:
-    """By how much of the largest axial cross-section the brain is cut off at the 'top' and the 'bottom' of the images.
+    """By how much of its largest cross-section the brain is cut off at the 'top' and 'bottom' of the reference series.
 
-    0 where the brain ends before the images do. An oblique series is judged by the box around it.
+    Looked at along the series' own axis that runs nearest to head and foot, so a tilted slab is judged by its own ends.
+    About 0 where the brain ends before the images do; up to 0.2 where they are cropped to the brain.
     """
-    area = study.brain.sum(axis=(0, 1)).astype(float)
+    small = coarse(study.reference, _SPACING_MM)
+    brain = resample_array(study.brain, study.grid, small.grid, "nearest") > 0
+    orientation = nib.orientations.io_orientation(small.grid.affine)
+    axis = int(np.flatnonzero(orientation[:, 0] == 2)[0])
+    area = np.count_nonzero(brain, axis=tuple(other for other in range(3) if other != axis)).astype(float)
     if area.max() == 0:
         return {"top": 0.0, "bottom": 0.0}
-    low, high = field_of_view_mm(study.reference.grid)
-    height = study.grid.affine[2, 3] + study.grid.spacing_mm[2] * np.arange(len(area))
-    ends = {"top": height > high[2] - _EDGE_MM, "bottom": height < low[2] + _EDGE_MM}
-    return {end: float(area[near].min() / area.max()) if near.any() else 0.0 for end, near in ends.items()}
+    from_end_mm = (np.arange(len(area)) + 0.5) * small.grid.spacing_mm[axis]
+    # The surface that was fitted to the brain may stop a voxel before the images do.
+    near = max(int(np.count_nonzero(from_end_mm < _EDGE_MM)), 1)
+    upwards = area if orientation[axis, 1] > 0 else area[::-1]
+    return {"top": float(upwards[-near:].max() / area.max()), "bottom": float(upwards[:near].max() / area.max())}
 
 
 def size_flags(study: PreparedStudy) -> Iterator[Flag]:

@@ -49,10 +49,11 @@ def _series_flags(role: SeriesRole, volume: Volume, brain: NDArray[np.bool_]) ->
 
 
 def _blank_slices(volume: Volume, brain: NDArray[np.bool_]) -> int:
-    """How many slices, across the axis of the widest spacing, cross the brain's middle and are all of one value."""
-    axis = int(np.argmax(volume.grid.spacing_mm))
-    others = tuple(other for other in range(3) if other != axis)
-    area = np.count_nonzero(brain, axis=others)
-    crossing = area > 0.2 * area.max()
-    flat = volume.voxels.max(axis=others) == volume.voxels.min(axis=others)
-    return int(np.count_nonzero(crossing & flat))
+    """How many planes, along the axis that has most, cross the brain's middle and are all of one value."""
+    counts = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        area = np.count_nonzero(brain, axis=others)
+        flat = volume.voxels.max(axis=others) == volume.voxels.min(axis=others)
+        counts.append(int(np.count_nonzero((area > 0.2 * area.max()) & flat)))
+    return max(counts)

@@ -39,6 +39,9 @@ def volume_ranges(
     labels: LabelArray,
     onto: Grid,
     smallest_component_ml: float = SMALLEST_COMPONENT_ML,
+    *,
+    sure_cut: float = SURE_CUT,
+    possible_cut: float = POSSIBLE_CUT,
 ) -> dict[Region, VolumeRange]:
     """The interval of each region's total volume; empty where the model answers with bare labels and knows no doubt.
 
@@ -48,7 +51,7 @@ def volume_ranges(
     if np.isin(probabilities, (0.0, 1.0)).all():
         return {}
     nested = nested_regions(probabilities)
-    box = box_on(nested[0] > POSSIBLE_CUT / 2, grid, onto)
+    box = box_on(nested[0] > possible_cut / 2, grid, onto)
     if box is None:
         return {region: VolumeRange(low_ml=0.0, high_ml=0.0) for region in Region}
     part = crop_grid(onto, box)
@@ -56,12 +59,12 @@ def volume_ranges(
     kept, possible = labels[box] > 0, None
     for region, share in zip(Region, nested, strict=True):
         sampled = resample_array(share, grid, part)
-        above = sampled > POSSIBLE_CUT
+        above = sampled > possible_cut
         if possible is None:
             numbers, _ = lesion_components(above)
             sizes_ml = np.bincount(numbers.ravel()) * part.voxel_volume_ml
             possible = above & (sizes_ml[numbers] >= smallest_component_ml)
-        sure = (sampled > SURE_CUT) & kept
+        sure = (sampled > sure_cut) & kept
         ranges[region] = VolumeRange(
             low_ml=float(np.count_nonzero(sure)) * part.voxel_volume_ml,
             high_ml=float(np.count_nonzero(above & possible)) * part.voxel_volume_ml,

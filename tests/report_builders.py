@@ -89,6 +89,7 @@ def full_report(grid: Grid, labels: np.ndarray | None = None) -> Report:
             basis="mean of the 5 highest slices",
             role=SeriesRole.T1CE,
             model=DETECTOR,
+            calibration_error=0.0312,
         ),
         tumour_type=Finding(
             stage=Stage.CLASSIFY,
@@ -103,9 +104,9 @@ def full_report(grid: Grid, labels: np.ndarray | None = None) -> Report:
             labels=painted_labels(grid) if labels is None else labels, grid=grid, model=SEGMENTER
         ),
         measurements=(
-            Measurement(quantity="volume", subject="WT", value=12.3456789, unit="mL"),
+            Measurement(quantity="volume", subject="WT", value=12.3456789, unit="mL", low=10.25, high=15.5),
             Measurement(quantity="volume", subject="TC", value=3.5, unit="mL"),
-            Measurement(quantity="volume", subject="ET", value=1.25, unit="mL"),
+            Measurement(quantity="volume", subject="ET", value=1.25, unit="mL", low=0.75, high=2.0),
             Measurement(quantity="longest axial diameter", subject="TC", value=21.5, unit="mm"),
             Measurement(quantity="volume", subject="TC", value=3.5, unit="mL", lesion=1),
             Measurement(quantity="volume", subject="NCR", value=0.0, unit="mL", lesion=1),

@@ -7,9 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.brain_mask import brain_mask
+from pipeline import brain_mask as module
+from pipeline.brain_mask import MASK_ORDER, best_brain_mask, brain_mask
 from pipeline.geometry import resample, resample_array
 from pipeline.grids import analysis_grid
+from pipeline.models.training.volume_stacks import load_stack
 from pipeline.volume import Grid, SeriesRole, Volume
 from tests.synthetic_head import brain_truth, grid_around, head
 
@@ -55,3 +57,49 @@ def test_real_series_with_the_skull_on(shared_data, visit, contrast):
     truth = resample_array(case["brain"], volume.grid, grid, "nearest")
     assert _dice(mask, truth) > 0.9
     assert (mask & truth).sum() / truth.sum() > 0.95
+
+
+def _volumes(*sizes_ml):
+    """Volumes whose only content is the size of the brain that will be found in them."""
+    grid = grid_around((1, 1, 1), (1.0, 1.0, 1.0))
+    return [Volume(voxels=np.full((1, 1, 1), size), grid=grid) for size in sizes_ml]
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """A brain mask that is as large as the volume says, 100 mL larger where the surface halts earlier."""
+    asked = []
+
+    def mask(volume, sensitivity=0.7):
+        asked.append((float(volume.voxels[0, 0, 0]), sensitivity))
+        size_ml = volume.voxels[0, 0, 0] + (100 if sensitivity > 0.7 else 0)
+        return np.ones(round(size_ml / volume.grid.voxel_volume_ml), np.uint8)
+
+    monkeypatch.setattr(module, "brain_mask", mask)
+    return asked
+
+
+def test_the_first_plausible_brain_is_taken(told):
+    found = best_brain_mask(iter(_volumes(1500, 20)))
+    assert len(found) == 1500_000
+    assert told == [(1500.0, 0.7)]
+    assert len(best_brain_mask(_volumes(20, 3100, 1400))) == 1400_000
+
+
+def test_where_none_is_plausible_the_nearest_is_taken_after_one_more_try(told):
+    assert len(best_brain_mask(_volumes(650, 20))) == 750_000
+    assert told[-1] == (650.0, 0.8)
+    assert len(best_brain_mask(_volumes(20, 2200))) == 2200_000
+    with pytest.raises(ValueError, match="no series"):
+        best_brain_mask([])
+
+
+@pytest.mark.slow
+def test_a_real_head_after_contrast_agent_is_found_by_its_flair(shared_data):
+    """The surface leaks through the skull of most thick-slice T1CE series, the reference of a study."""
+    volumes, tumour = load_stack(shared_data / "lgg_stacks" / "train" / "TCGA_DU_5853_19950823")
+    grid = analysis_grid(volumes[SeriesRole.T1CE])
+    found = best_brain_mask(resample(volumes[role], grid) for role in MASK_ORDER if role in volumes)
+    assert 1200 < found.sum() * grid.voxel_volume_ml < 2000
+    inside = resample_array(tumour.astype(np.uint8), volumes[SeriesRole.FLAIR].grid, grid, "nearest") > 0
+    assert (found[inside] > 0).mean() > 0.9

@@ -127,3 +127,19 @@ def test_another_version_or_a_missing_field_is_refused():
     values.pop("roles")
     with pytest.raises(ReportUnreadable, match="roles"):
         report_from_dict(values, _segmentation())
+
+
+def test_intervals_and_calibration_come_back_and_old_reports_have_none():
+    segmentation = _segmentation()
+    report = _report(segmentation)
+    ranged = tuple(
+        replace(one, low=one.value / 2, high=one.value * 2) if one.subject == "ET" and one.unit == "mL" else one
+        for one in report.measurements
+    )
+    report = replace(report, measurements=ranged, detection=replace(report.detection, calibration_error=0.03))
+    written = json.loads(json.dumps(report_to_dict(report), allow_nan=False))
+    read = report_from_dict(written, segmentation)
+    assert (read.measurements, read.detection) == (report.measurements, report.detection)
+    assert {"low" in value for value in written["measurements"]["values"]} == {True, False}
+    del written["detection"]["calibration_error"]
+    assert report_from_dict(written, segmentation).detection.calibration_error is None

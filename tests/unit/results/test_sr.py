@@ -11,7 +11,7 @@ from pydicom import Dataset, dcmread
 
 from dicom_node.results.encoders import encode_all
 from dicom_node.results.stamp import PredecessorDocument, RunStamp
-from pipeline.report import RESEARCH_NOTICE, Report, SkipCode, Skipped, Stage
+from pipeline.report import RESEARCH_NOTICE, Flag, Report, SkipCode, Skipped, Stage
 from tests.mr_series import mr_series
 from tests.report_builders import (
     STAMP,
@@ -226,3 +226,40 @@ def test_the_device_uid_changes_with_the_weights() -> None:
         report, detection=replace(report.detection, model=replace(report.detection.model, weights_sha256="f" * 64))
     )
     assert device(report) == device(report) != device(other)
+
+
+def ranges(group: Dataset) -> dict[str, dict[str, tuple[float, str]]]:
+    """Of each number of a group what hangs below it as a property."""
+    return {
+        name(item): numbers(item) for item in group.ContentSequence if item.ValueType == "NUM" and numbers_below(item)
+    }
+
+
+def numbers_below(item: Dataset) -> bool:
+    return any(child.ValueType == "NUM" for child in item.get("ContentSequence", []))
+
+
+def test_a_volume_has_its_interval_as_ranges_of_uncertainty_in_its_own_unit() -> None:
+    found = groups(document())
+    above, below = "+, range of upper measurement uncertainty", "-, range of lower measurement uncertainty"
+    assert ranges(found["brain-tumor-node Whole tumor (WT)"]) == {
+        "Volume": {above: (3.1543, "mL"), below: (2.0957, "mL")}
+    }
+    assert ranges(found["brain-tumor-node ET"]) == {"Volume": {above: (0.75, "mL"), below: (0.5, "mL")}}
+    assert ranges(found["brain-tumor-node Tumor core (TC)"]) == {}
+
+
+def test_intervals_and_calibration_stand_in_words() -> None:
+    said = comments(document())
+    assert "WT volume: 12.3 mL, 10.2 to 15.5" in said
+    assert any(text.startswith("Interval of a volume: from what the segmenter takes for tumour") for text in said)
+    assert any(
+        text.startswith("Detection: Calibrated probabilities: expected calibration error 0.031") for text in said
+    )
+    assert "Tumor type: The model states no calibration of its probabilities." in said
+
+
+def test_what_the_input_check_found_stands_in_words() -> None:
+    flag = Flag(code="roles-exchanged", text="The series taken for T1 and T2 look exchanged.")
+    said = comments(document(replace(full_report(SERIES.grid), flags=(flag,))))
+    assert "Flag roles-exchanged: The series taken for T1 and T2 look exchanged." in said
