@@ -45,8 +45,8 @@ def studies(data: Path, phantoms: Path | None) -> Iterator[tuple[_Named, Path]]:
             yield ("phantom", "all", folder.name), folder
 
 
-def read_study(source: str, folder: Path) -> _Volumes:
-    """The series of one study on their own grids."""
+def read_study(source: str, folder: Path, *, cleared: bool = True) -> _Volumes:
+    """The series of one study on their own grids. cleared: what lossy packing left around a stripped brain becomes 0."""
     if source == "lgg":
         return load_stack(folder)[0]
     if source == "phantom":
@@ -64,7 +64,8 @@ def read_study(source: str, folder: Path) -> _Volumes:
         for role in CHANNEL_ORDER:
             array = arrays.get(role.value.lower())
             if array is not None:
-                voxels = array if source == "skull_on" else np.where(array < _LOSSY_BELOW, 0, array)
+                clear = cleared and source != "skull_on"
+                voxels = np.where(array < _LOSSY_BELOW, 0, array) if clear else array
                 found[role] = Volume(voxels=voxels.astype(np.float32), grid=Grid(shape=array.shape, affine=affine))
     return found
 

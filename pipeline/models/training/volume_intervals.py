@@ -67,7 +67,7 @@ def prepared_as_it_lies(volumes: dict[SeriesRole, Volume]) -> PreparedStudy:
 
 def intervals_of(folder: Path, segmenter: Segmenter) -> Iterator[Interval]:
     """The intervals of one packed case of `mri3d/full`."""
-    study = prepared_as_it_lies(read_study("full", folder))
+    study = prepared_as_it_lies(read_study("full", folder, cleared=False))
     probabilities, grid = region_probabilities(segmenter, study, lambda share: None)
     onto = study.reference.grid
     labels = labels_on_grid(probabilities, grid, onto)
