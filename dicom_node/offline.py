@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ def analyse_folder(
     """
     reading, volumes, roles = _read(source)
     report = analyse(volumes, models, progress, study_uid="" if reading is None else reading.study_instance_uid)
+    if reading is not None:
+        report = replace(report, flags=(*report.flags, *reading.flags))
     out.mkdir(parents=True, exist_ok=True)
     told = {**report_to_dict(report), "series_roles": roles}
     files = [out / "report.json"]

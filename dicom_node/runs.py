@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -118,6 +118,8 @@ class RunSteps:
             lambda stage, share: self._show(scan.id, stage, share),
             study_uid=scan.study_instance_uid or scan.id,
         )
+        if reading is not None:
+            report = replace(report, flags=(*report.flags, *reading.flags))
         self._keep(run_id, report, roles, volumes[report.reference_role], reading, convert_s)
         self._scans.apply_event_once(scan.id, ScanEvent.ANALYSED, "analysed")
 

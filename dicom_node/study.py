@@ -12,7 +12,9 @@ from dicom_node.inbound.conversion import ConvertedSeries, load_series
 from dicom_node.inbound.headers import InstanceHeader
 from dicom_node.inbound.series_headers import SeriesHeaders
 from dicom_node.inbound.series_roles import Override, RoleAssignment, assign
+from dicom_node.patient_age import age_flags
 from dicom_node.results.evidence import Evidence, SeriesEvidence, SliceSource, load_evidence
+from pipeline.report import Flag
 from pipeline.volume import Grid, SeriesRole, Volume
 
 
@@ -34,7 +36,8 @@ class StudyFile:
 class StudyReading:
     """What was read of a study: the series chosen for each role as volumes, and why the others were not.
 
-    sop_classes: Series Instance UID to the SOP Class UID of its instances.
+    sop_classes: Series Instance UID to the SOP Class UID of its instances. flags: what the headers say that a reader of
+    the results should know.
     """
 
     study_instance_uid: str
@@ -42,6 +45,7 @@ class StudyReading:
     series: Mapping[SeriesRole, ConvertedSeries]
     sop_classes: Mapping[str, str]
     refused: tuple[SeriesRefused, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
     @property
     def volumes(self) -> dict[SeriesRole, Volume]:
@@ -93,12 +97,14 @@ def read_study(files: Sequence[StudyFile], overrides: Mapping[str, Override] | N
             break
     if not chosen:
         raise StudyIneligible(_why_ineligible(assignment, refused))
+    first = files[0].header
     return StudyReading(
-        study_instance_uid=files[0].header.study_instance_uid,
+        study_instance_uid=first.study_instance_uid,
         assignment=assignment,
         series={role: converted[uid] for role, uid in chosen.items()},
         sop_classes={uid: grouped[uid][0].header.sop_class_uid for uid in chosen.values()},
         refused=tuple(refused.values()),
+        flags=age_flags(first.patient_birth_date, first.study_date),
     )
 
 

@@ -46,7 +46,7 @@ def studies(data: Path, phantoms: Path | None) -> Iterator[tuple[_Named, Path]]:
 
 
 def read_study(source: str, folder: Path, *, cleared: bool = True) -> _Volumes:
-    """The series of one study on their own grids. cleared: what lossy packing left around a stripped brain becomes 0."""
+    """The series of one study on their own grids. cleared: what lossy packing left around a brain becomes 0."""
     if source == "lgg":
         return load_stack(folder)[0]
     if source == "phantom":
