@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from dicom_node.config import NodeConfig
-from dicom_node.node import runtime_options, web_secret
+from dicom_node.node import runtime_options
 from dicom_node.outward import destinations_of, reach
 from dicom_node.store import open_store
+from dicom_node.web_secrets import web_secret
 from pipeline.models.catalogue import check_models, load_models
 from storage.errors import StorageError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dicom_node.config import ConfigurationInvalid, load_config
-from dicom_node.node import web_secret
+from dicom_node.web_secrets import web_secret
 
 
 def written(folder: Path, text: str) -> Path:
