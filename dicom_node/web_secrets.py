@@ -1,4 +1,4 @@
-"""The secrets of the web process: what signs sign-in tokens, and what lets a machine in. Never from config.yaml itself."""
+"""The secrets of the web process: what signs sign-in tokens, and what lets a machine in. Never in config.yaml."""
 
 from __future__ import annotations
 
