@@ -66,7 +66,7 @@ def card_text(
         ""
         if works_at == side
         else (
-            f"\nThe first layers bring the slice down to {works_at} x {works_at}, the size at which training ended:\n"
+            f"\nThe first layers bring the slice down to {works_at} x {works_at} (training: {int(epoch['size'])}):\n"
             "the smallest lesions are lost."
         )
     )

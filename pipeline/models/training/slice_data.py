@@ -26,8 +26,10 @@ HELD_BACK = ("BraTS2021_00003", "BraTS2021_00495", "BraTS2021_01481", "BraTS2021
 #: How often slices are drawn, by (dataset, class): in the one set that holds all three tumour kinds they are even.
 SHARES: Mapping[tuple[str, int], float] = {
     ("figshare", 0): 0.9,
-    ("figshare", 1): 0.9,
-    ("figshare", 3): 0.75,
+    ("figshare", 1): 1.2,
+    ("figshare", 3): 0.95,
+    ("figshare_exchanged", 0): 0.25,
+    ("figshare_exchanged", 1): 0.25,
     ("lgg", 0): 0.25,
     ("lgg_stacks", 0): 0.25,
     ("mri3d", 0): 0.2,

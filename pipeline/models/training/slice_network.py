@@ -177,13 +177,22 @@ def classifier(trained: keras.Model, head: str, classes: int, size: int = 224, t
 
 
 def take_over(network: keras.Model, file: Path) -> int:
-    """Weights of the layers of a Keras file that `network` has under the same name and shape; how many layers."""
+    """Weights of the layers of a Keras file that `network` has under the same name and shape; how many layers.
+
+    A file that `classifier` made gives its head too: to 'detection' that of two classes, else to 'type'.
+    """
     import keras
 
     taken = 0
     for layer in keras.saving.load_model(file, compile=False, safe_mode=True).layers:
-        own = next((one for one in network.layers if one.name == layer.name and one.weights), None)
-        if own is not None and [w.shape for w in own.weights] == [w.shape for w in layer.weights]:
-            own.set_weights(layer.get_weights())
+        name, weights = layer.name, layer.get_weights()
+        if name == "probabilities":
+            name = "type"
+            if weights[1].shape == (2,):
+                # One logit holds what the softmax of two does: their difference.
+                name, weights = "detection", [w[..., 1:] - w[..., :1] for w in weights]
+        own = next((one for one in network.layers if one.name == name and one.weights), None)
+        if own is not None and [w.shape for w in own.weights] == [w.shape for w in weights]:
+            own.set_weights(weights)
             taken += 1
     return taken

@@ -14,6 +14,7 @@ import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,8 @@ def best_network(run: Path) -> tuple[Any, dict[str, Any]]:
         epoch = int(arrays["epoch"]) if "epoch" in arrays else len(history)
     sizes = [int(row["size"]) for row in history]
     stages = ", ".join(f"{len(list(same))} at {size}" for size, same in groupby(sizes))
-    return network, history[epoch - 1] | {"epochs": len(history), "stages": stages}
+    row = history[epoch - 1]
+    return network, {"serves_at": row["size"]} | row | {"epochs": len(history), "stages": stages}
 
 
 def source_probe(network: Any, slices: SliceSet, size: int) -> dict[str, float]:
@@ -148,12 +150,20 @@ def source_probe(network: Any, slices: SliceSet, size: int) -> dict[str, float]:
 
 
 def release(
-    data: Path, run: Path, folder: Path, version: str, *, with_test: bool, note: str = "", phantoms: Path | None = None
+    data: Path,
+    run: Path,
+    folder: Path,
+    version: str,
+    *,
+    with_test: bool,
+    note: str = "",
+    phantoms: Path | None = None,
+    day: date | None = None,
 ) -> None:
     """Write both files, their cards and their manifest entries into `folder` from the run's state.
 
     with_test: read the test slices too, for the card. note: what the card should add about this run. phantoms: cases
-    of synthetic heads that training did not see, for the study's threshold.
+    of synthetic heads that training did not see, for the study's threshold. day: of the release, else today.
 
     Raises:
         ValueError: float16 storage moved a probability by more than `ROUNDING_TOLERANCE`.
@@ -162,9 +172,10 @@ def release(
     splits = ("val", "test") if with_test else ("val",)
     sets = {split: cached_slices(data, split, run / "cache") for split in splits}
     (folder / "cards").mkdir(parents=True, exist_ok=True)
-    probe = source_probe(network, sets["val"], int(epoch["size"]))
+    works_at = int(epoch["serves_at"])
+    probe = source_probe(network, sets["val"], works_at)
     for model in MODELS:
-        exact = classifier(network, model.head, len(model.classes), trained_size=int(epoch["size"]))
+        exact = classifier(network, model.head, len(model.classes), trained_size=works_at)
         path = folder / model.file
         path.parent.mkdir(parents=True, exist_ok=True)
         exact.save(path)
@@ -184,14 +195,14 @@ def release(
                 "network": "ResNet50 (3-4-6-3)",
                 "width": 0.5,
                 "channels": 1,
-                "works_at": int(epoch["size"]),
+                "works_at": works_at,
                 "parameters": int(exact.count_params()),
                 "stored": "float16",
                 "computed": "float32",
             },
             "data": DATA_NOTE,
             "licence": "research use only; see the card",
-            "date": "2026-11-23",
+            "date": (day or date.today()).isoformat(),
             "card": f"cards/{model.name}.md",
         }
         register(folder, entry)
@@ -256,7 +267,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True, help="the --out folder of slice_training")
     parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--version", default="0.2.0")
+    parser.add_argument("--version", default="0.3.0")
+    parser.add_argument("--date", type=date.fromisoformat, help="of the release (default: today)")
     parser.add_argument("--extra-cases", type=Path, help="synthetic heads unseen in training, for the study threshold")
     parser.add_argument("--note", default="", help="what the cards should add about this run")
     parser.add_argument("--without-test", action="store_true", help="leave the test slices unread: an interim release")
@@ -272,6 +284,7 @@ def main(arguments: list[str] | None = None) -> None:
         with_test=not chosen.without_test,
         note=chosen.note,
         phantoms=chosen.extra_cases,
+        day=chosen.date,
     )
 
 

@@ -20,6 +20,9 @@ LEAST_SYMMETRY = 0.75
 MOST_OVERLAP = 0.1
 CLEARED = "figshare_cleared"
 CARRIED = "carried"
+EXCHANGED = "figshare_exchanged"
+#: Donors of one kind whose heads are likest to a host's, of which one is drawn.
+LIKEST_DONORS = 12
 #: Where a carried tumour comes from: the kinds whose place in the head is not their mark.
 DONOR_KINDS = (TYPE_CLASSES.index("glioma"), TYPE_CLASSES.index("meningioma"))
 
@@ -29,7 +32,8 @@ Picture = NDArray[np.float32]
 def with_synthetic(slices: SliceSet, seed: int) -> SliceSet:
     """`slices` and, behind them, those made from them."""
     rng = np.random.default_rng([seed, 7])
-    return joined([slices, cleared(slices), carried(slices, rng)])
+    free = cleared(slices)
+    return joined([slices, free, carried(slices, rng), exchanged(slices, free, rng)])
 
 
 def joined(parts: list[SliceSet]) -> SliceSet:
@@ -82,6 +86,46 @@ def carried(slices: SliceSet, rng: np.random.Generator) -> SliceSet:
         kind=np.full_like(chosen.kind, UNSPECIFIED),
         dataset=np.full(len(kept), CARRIED),
     )
+
+
+def exchanged(slices: SliceSet, hosts: SliceSet, rng: np.random.Generator) -> SliceSet:
+    """`hosts` (of `cleared`), each with a tumour of every kind of `DONOR_KINDS` out of another patient's head that is
+    cut alike, the kind stated: what a figshare head looks like then says nothing about the kind in it."""
+    thumbnails = {id(one): _thumbnails(one) for one in (slices, hosts)}
+    kept, origins, images = [], [], []
+    for host in range(len(hosts)):
+        for kind in DONOR_KINDS:
+            donors = np.flatnonzero(
+                (slices.dataset == "figshare") & (slices.kind == kind) & (slices.patient != hosts.patient[host])
+            )
+            likeness = thumbnails[id(slices)][donors] @ thumbnails[id(hosts)][host]
+            for donor in rng.permutation(donors[np.argsort(-likeness)[:LIKEST_DONORS]])[:3]:
+                image = with_tumour(
+                    hosts.images[host].astype(np.float32) / 255,
+                    slices.images[donor].astype(np.float32) / 255,
+                    cover(slices.outlines[donor], 224),
+                )
+                if image is not None:
+                    kept.append(host)
+                    origins.append(donor)
+                    images.append(image)
+                    break
+    chosen, given = _rows(hosts, np.array(kept, int)), _rows(slices, np.array(origins, int))
+    return replace(
+        chosen,
+        images=_as_uint8(images, slices),
+        outlines=given.outlines,
+        tumour=np.ones_like(chosen.tumour),
+        kind=given.kind,
+        dataset=np.full(len(kept), EXCHANGED),
+    )
+
+
+def _thumbnails(slices: SliceSet) -> NDArray[np.float32]:
+    """(n, 256) heads at 16 x 16, of mean 0 and length 1: their product is a correlation."""
+    flat = slices.images.reshape(-1, 16, 14, 16, 14).mean((2, 4), dtype=np.float32).reshape(-1, 256)
+    flat = flat - flat.mean(1, keepdims=True)
+    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6), np.float32)
 
 
 def cover(outline: NDArray[np.uint8], size: int) -> NDArray[np.bool_]:

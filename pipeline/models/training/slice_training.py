@@ -2,17 +2,17 @@
 
 From scratch: one backbone, a detection head on every slice, a type head where the type is known, and an auxiliary
 head for the tumour's outline. Low resolution first, full size last. The same seed, data and stages give the same
-batches; a run that was stopped goes on at its last epoch with --resume.
+batches; a run that was stopped goes on at its last epoch with --resume. With --minutes the rate falls with the time
+spent instead of the steps: on a machine whose speed is not known, and not repeatable.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,55 +24,13 @@ from pipeline.models.training import slice_augment
 from pipeline.models.training.slice_curves import write_curves
 from pipeline.models.training.slice_data import TYPE_CLASSES, UNSPECIFIED, SliceSet, balanced_weights, cached_slices
 from pipeline.models.training.slice_network import take_over, training_network
+from pipeline.models.training.slice_plan import BATCH, FLAT_SHARE, PEAK_RATE, SLICES_AN_EPOCH, STAGES, Plan
 from pipeline.models.training.slice_step import build_step
 from pipeline.models.training.slice_synthetic import with_synthetic
 
-#: Side in pixels and number of epochs of each stage.
-STAGES = "112x6,144x9"
-BATCH = 16
-SLICES_AN_EPOCH = 4096
-PEAK_RATE = 6e-4
-WARM_UP_EPOCHS = 1
-#: Share of the steps at the full rate, before it falls.
-FLAT_SHARE = 0.4
-#: Augmentation at the end, as a share of that at the start: the last epochs see pictures nearer to real ones.
-LEAST_STRENGTH = 0.4
 WEIGHT_DECAY = 0.03
 AVERAGE_DECAY = 0.998
 MIXED_SHARE = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """sizes: the side in pixels of each epoch's pictures. slices: how many are drawn in an epoch."""
-
-    sizes: tuple[int, ...]
-    slices: int = SLICES_AN_EPOCH
-
-    @classmethod
-    def parse(cls, text: str, slices: int = SLICES_AN_EPOCH) -> Plan:
-        """From '96x24,224x6': 24 epochs at 96 pixels, then 6 at 224."""
-        pairs = [part.split("x") for part in text.split(",")]
-        return cls(sizes=tuple(int(size) for size, epochs in pairs for _ in range(int(epochs))), slices=slices)
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step: a linear rise, then flat, then half a cosine down to a hundredth."""
-        steps = self.slices // BATCH
-        rise = WARM_UP_EPOCHS * steps
-        if step < rise:
-            return PEAK_RATE * (step + 1) / rise
-        return PEAK_RATE * (0.01 + 0.99 * self._share_left(step))
-
-    def strength(self, step: int) -> float:
-        """Of augmentation: whole while the rate is, falling with it to `LEAST_STRENGTH`."""
-        return LEAST_STRENGTH + (1 - LEAST_STRENGTH) * self._share_left(step)
-
-    def _share_left(self, step: int) -> float:
-        steps = self.slices // BATCH
-        whole = len(self.sizes) * steps
-        fall = max(WARM_UP_EPOCHS * steps, FLAT_SHARE * whole)
-        done = min(1.0, max(0.0, (step - fall) / max(1.0, whole - fall)))
-        return 0.5 * (1 + math.cos(math.pi * done))
 
 
 class SliceTrainer:
@@ -101,20 +59,25 @@ class SliceTrainer:
 
     def run(self) -> None:
         """Train to the end of the plan, writing state and curves after every epoch."""
-        for epoch in range(len(self.history), len(self.plan.sizes)):
-            started = time.monotonic()
-            size = self.plan.sizes[epoch]
+        while (size := self.plan.size(len(self.history), self.seconds)) is not None:
+            epoch, started = len(self.history), time.monotonic()
             losses = self._epoch(epoch, size)
             row = {
                 "epoch": epoch + 1,
                 "size": size,
+                "serves_at": self.plan.serves_at or size,
                 **losses,
-                **self.validate(size),
+                **self.validate(self.plan.serves_at or size),
                 "seconds": round(time.monotonic() - started, 1),
             }
             self.history.append(row)
             print(json.dumps(row), flush=True)
             self._keep(row)
+
+    @property
+    def seconds(self) -> float:
+        """Spent on the epochs that are over."""
+        return sum(row["seconds"] for row in self.history)
 
     def validate(self, size: int) -> dict[str, float]:
         """Figures of the averaged network on the validation slices at `size` pixels."""
@@ -144,13 +107,14 @@ class SliceTrainer:
         pictures, outlines = self._at(size)
         step = self._step_at(size)
         chosen = rng.choice(len(self.train), self.plan.slices, p=balanced_weights(self.train))
-        steps = self.plan.slices // BATCH
+        steps, before, started = self.plan.steps, self.seconds, time.monotonic()
         total = np.zeros(4)
         for n in range(steps):
             index = chosen[n * BATCH : (n + 1) * BATCH]
             done = epoch * steps + n
-            strength = self.plan.strength(done)
-            self.optimiser.learning_rate.assign(self.plan.rate(done))
+            seconds = before + time.monotonic() - started
+            strength = self.plan.strength(done, seconds)
+            self.optimiser.learning_rate.assign(self.plan.rate(done, seconds))
             lam = np.where(rng.random(BATCH) < MIXED_SHARE, rng.uniform(0.6, 1.0, BATCH), 1.0).astype(np.float32)
             kind = np.eye(len(TYPE_CLASSES) + 1, dtype=np.float32)[self.train.kind[index]][:, : len(TYPE_CLASSES)]
             total += step(
@@ -190,9 +154,9 @@ class SliceTrainer:
             _write_npz(self.out / "best.npz", best | {"epoch": np.array(row["epoch"])})
         write_curves(self.history, self.out)
 
-    def start(self, file: Path) -> int:
-        """Begin with the weights of a Keras file, where layers agree in name and shape; how many layers did."""
-        taken = take_over(self.network, file)
+    def start(self, files: Sequence[Path]) -> int:
+        """Begin with the weights of Keras files, where layers agree in name and shape; how many layers did."""
+        taken = sum(take_over(self.network, file) for file in files)
         self.average.set_weights(self.network.get_weights())
         return taken
 
@@ -245,10 +209,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stages", default=STAGES, help=f"pixels x epochs, in order (default {STAGES})")
     parser.add_argument("--slices", type=int, default=SLICES_AN_EPOCH, help="drawn in an epoch")
+    parser.add_argument(
+        "--serves-at", type=int, default=0, help="pixels at which it will answer, if not those of training"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("--extra-cases", type=Path, help="synthetic heads: a folder a case of NIfTI with labels")
-    parser.add_argument("--start", type=Path, help="a Keras file whose layers of the same name begin the network")
+    parser.add_argument("--start", type=Path, nargs="+", help="Keras files whose layers and heads begin the network")
+    parser.add_argument("--peak-rate", type=float, default=PEAK_RATE)
+    parser.add_argument("--flat-share", type=float, default=FLAT_SHARE, help="of the run, before the rate falls")
+    parser.add_argument("--minutes", type=float, default=0.0, help="end then; --stages are even parts of it")
     parser.add_argument("--resume", action="store_true")
     chosen = parser.parse_args(arguments)
     import keras
@@ -262,11 +232,19 @@ def main(arguments: list[str] | None = None) -> None:
         cached_slices(chosen.data, split, chosen.out / "cache", chosen.extra_cases) for split in ("train", "val")
     )
     train = with_synthetic(train, chosen.seed)
-    trainer = SliceTrainer(train, val, chosen.out, chosen.seed, Plan.parse(chosen.stages, chosen.slices))
+    plan = Plan.parse(
+        chosen.stages,
+        slices=chosen.slices,
+        peak=chosen.peak_rate,
+        flat=chosen.flat_share,
+        minutes=chosen.minutes,
+        serves_at=chosen.serves_at,
+    )
+    trainer = SliceTrainer(train, val, chosen.out, chosen.seed, plan)
     if chosen.resume and (chosen.out / "state.npz").exists():
         trainer.resume()
     elif chosen.start is not None:
-        print(f"{trainer.start(chosen.start)} layers taken from {chosen.start.name}", flush=True)
+        print(f"{trainer.start(chosen.start)} layers taken from {len(chosen.start)} files", flush=True)
     trainer.run()
 
 

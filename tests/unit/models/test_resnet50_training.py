@@ -11,14 +11,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.models.training import slice_training
+from pipeline.models.training import slice_plan, slice_training
 from pipeline.models.training.slice_augment import brightness_curves, random_affine
 from pipeline.models.training.slice_data import SHARES, UNSPECIFIED, SliceSet, balanced_weights, cached_slices
 from pipeline.models.training.slice_network import classifier, shrinking, take_over, training_network
+from pipeline.models.training.slice_plan import Plan
 from pipeline.models.training.slice_probe import probe_accuracy
 from pipeline.models.training.slice_study import Study, StudyScore, choose_threshold, study_scores
-from pipeline.models.training.slice_synthetic import with_tumour, without_tumour
-from pipeline.models.training.slice_training import Plan, SliceTrainer
+from pipeline.models.training.slice_synthetic import (
+    EXCHANGED,
+    cleared,
+    cover,
+    exchanged,
+    with_tumour,
+    without_tumour,
+)
+from pipeline.models.training.slice_training import SliceTrainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 
@@ -40,18 +48,32 @@ def made_up(count: int) -> SliceSet:
 def test_plan_grows_the_pictures_and_lowers_the_rate() -> None:
     plan = Plan.parse("96x2,224x1")
     assert plan.sizes == (96, 96, 224)
-    steps = slice_training.SLICES_AN_EPOCH // slice_training.BATCH
+    steps = slice_plan.SLICES_AN_EPOCH // slice_plan.BATCH
     rates = [plan.rate(n) for n in range(3 * steps)]
     assert np.argmax(rates) == pytest.approx(steps, abs=1)
-    assert max(rates) == pytest.approx(slice_training.PEAK_RATE)
+    assert max(rates) == pytest.approx(slice_plan.PEAK_RATE)
     assert rates[-1] < 0.02 * max(rates)
+
+
+def test_a_plan_in_minutes_follows_the_time_whatever_the_steps() -> None:
+    plan = Plan.parse("96x3,160x1", minutes=10.0, slices=160, flat=0.25)
+    assert [plan.size(epoch, seconds) for epoch, seconds in ((0, 0), (90, 449), (1, 451), (2, 600))] == [
+        96,
+        96,
+        160,
+        None,
+    ]
+    assert plan.rate(1000, 100) == pytest.approx(plan.peak)
+    assert plan.rate(20, 375) == pytest.approx(plan.rate(1000, 375))
+    assert plan.rate(20, 375) == pytest.approx(plan.peak * 0.505)
+    assert plan.rate(20, 600) == pytest.approx(plan.peak * 0.01)
 
 
 def test_augmentation_weakens_as_the_rate_falls() -> None:
     plan = Plan.parse("96x10")
-    steps = slice_training.SLICES_AN_EPOCH // slice_training.BATCH
+    steps = slice_plan.SLICES_AN_EPOCH // slice_plan.BATCH
     assert plan.strength(2 * steps) == 1
-    assert plan.strength(10 * steps) == pytest.approx(slice_training.LEAST_STRENGTH)
+    assert plan.strength(10 * steps) == pytest.approx(slice_plan.LEAST_STRENGTH)
     gentle = random_affine(np.random.default_rng(0), 50, 101, strength=0.0)
     np.testing.assert_allclose(np.abs(gentle[:, [0, 4]]), 1, atol=1e-6)
     np.testing.assert_allclose(gentle[:, [1, 3]], 0, atol=1e-6)
@@ -103,7 +125,8 @@ def small_network(type_classes: tuple[str, ...]) -> Any:
 def test_a_run_that_was_stopped_ends_where_one_in_a_piece_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slice_training, "training_network", small_network)
     monkeypatch.setattr(slice_training, "BATCH", 4)
-    data, plan = made_up(12), Plan.parse("32x2", slices=4)
+    monkeypatch.setattr(slice_plan, "BATCH", 4)
+    data, plan = made_up(12), Plan.parse("32x2", slices=4, serves_at=48)
 
     def run(folder: str, sizes: Plan, *, resume: bool = False) -> SliceTrainer:
         (tmp_path / folder).mkdir(exist_ok=True)
@@ -160,7 +183,7 @@ def test_a_run_begins_with_the_layers_an_earlier_file_shares(tmp_path: Path) -> 
     classifier(earlier, "detection", 2, size=48, trained_size=48).save(tmp_path / "earlier.keras")
     later = training_network(("a", "b", "c"), width=1 / 16)
     assert take_over(later, tmp_path / "earlier.keras") > 100
-    for name in ("conv1_conv", "conv5_block3_3_bn", "outline_refine_conv"):
+    for name in ("conv1_conv", "conv5_block3_3_bn", "outline_refine_conv", "detection"):
         for one, other in zip(later.get_layer(name).weights, earlier.get_layer(name).weights, strict=True):
             np.testing.assert_array_equal(one, other)
 
@@ -187,6 +210,33 @@ def test_a_tumour_is_taken_out_of_a_symmetric_head_and_carried_into_another() ->
     outside = np.zeros((224, 224), bool)
     outside[:20, :20] = True
     assert with_tumour(clean, ill, outside) is None
+
+
+def test_tumours_are_exchanged_between_like_heads_of_other_patients_with_their_kind() -> None:
+    clean, rng = head(), np.random.default_rng(0)
+    images, outlines = [], []
+    for n in range(6):
+        area = np.zeros((224, 224), bool)
+        area[64 + 8 * n : 96 + 8 * n, 56:80] = True
+        images.append(np.where(area, 0.9, clean))
+        outlines.append(area.reshape(28, 8, 28, 8).mean((1, 3)) * 255)
+    slices = replace(
+        made_up(6),
+        images=np.round(np.stack(images) * 255).astype(np.uint8),
+        outlines=np.stack(outlines).astype(np.uint8),
+        kind=np.array([0, 1, 0, 1, 3, 3], np.int8),
+        dataset=np.full(6, "figshare"),
+        patient=np.array(["p", "p", "q", "q", "r", "r"]),
+    )
+    free = cleared(slices)
+    assert free.patient.tolist() == ["p", "p", "q", "q"]
+    made = exchanged(slices, free, rng)
+    assert made.kind.tolist() == [0, 1] * 4
+    assert set(made.dataset) == {EXCHANGED}
+    for one in range(len(made)):
+        given = slices.patient[(slices.outlines == made.outlines[one]).all((1, 2))]
+        assert given.tolist() == ["q" if made.patient[one] == "p" else "p"]
+        assert made.images[one][cover(made.outlines[one], 224)].mean() > 200
 
 
 def test_a_probe_finds_the_source_only_where_the_features_tell_it() -> None:
