@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_node.errors import SeriesRefused
 from dicom_node.inbound.attributes import Attributes
@@ -62,7 +62,10 @@ def decode(dataset: Dataset, header: InstanceHeader) -> NDArray[np.generic]:
                 raise refuse(Refusal.PIXELS_INVALID, f"{len(dataset.PixelData)} bytes where {expected} belong")
             # Trailing padding, beyond the one byte PS3.5 8.1.1 asks for, is common and harmless.
             dataset.PixelData = dataset.PixelData[: expected + expected % 2]
-        decoder = get_decoder(UID("1.2.840.10008.1.2.1") if syntax.is_deflated else syntax)
+        if syntax.is_deflated:  # what was parsed of it is inflated
+            syntax = ExplicitVRLittleEndian
+            dataset.file_meta.TransferSyntaxUID = syntax
+        decoder = get_decoder(syntax)
     except (NotImplementedError, ValueError):
         raise refuse(Refusal.SYNTAX_UNSUPPORTED, f"no decoder for transfer syntax {syntax}") from None
     if not decoder.is_available:
