@@ -1,0 +1,113 @@
+"""The listener that the fuzz campaign attacks: the node's own, in a process of its own, and questions to it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+from pynetdicom import AE
+from pynetdicom.sop_class import MRImageStorage, Verification
+
+from storage.database import upgrade
+
+ASSOCIATION_TIMEOUT_S = 1.0
+IDLE_TIMEOUT_S = 2.0
+#: A connection nobody speaks on any more must be closed by then: the longer of the two time-outs, and a slow machine.
+HELD_AT_MOST_S = 8.0
+
+_PROGRAM = f"""
+import os, sys, threading
+from pathlib import Path
+from dicom_node.inbound.fast.journal_store import JournalStore
+from dicom_node.inbound.ingest import Ingest
+from dicom_node.inbound.scp import StorageServer
+from storage.audit import AuditRepository
+from storage.database import Database
+from storage.files import FileStore
+from storage.studies import StudyRepository
+
+root, path = Path(sys.argv[1]), sys.argv[2]
+database = Database(f"sqlite:///{{root}}/node.db")
+files = FileStore(root / "store", min_free_bytes=0)
+ingest = Ingest(files, StudyRepository(database), AuditRepository(database))
+journal = JournalStore(files, ingest, segment_bytes=4 << 20) if path == "fast" else None
+server = StorageServer(
+    ae_title="BTNODE", host="127.0.0.1", port=0, ingest=ingest, journal=journal,
+    association_timeout_s={ASSOCIATION_TIMEOUT_S}, idle_timeout_s={IDLE_TIMEOUT_S}, max_associations=50,
+)
+server.start()
+print(server.port, flush=True)
+for line in sys.stdin:
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    open_files = len(os.listdir("/proc/self/fd"))
+    print(threading.active_count(), int(status["VmRSS"].split()[0]), open_files, flush=True)
+server.stop(1)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """threads, rss_kb, open_files: of the listener's process."""
+
+    threads: int
+    rss_kb: int
+    open_files: int
+
+
+class Listener:
+    """A listener in a process of its own, its files in `root`."""
+
+    def __init__(self, root: Path, path: str) -> None:
+        root.mkdir()
+        upgrade(f"sqlite:///{root}/node.db")
+        self.root = root
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, str(root), path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._ask, self._answers = self.process.stdin, self.process.stdout
+        self.port = int(self._answers.readline())
+
+    def condition(self) -> Condition:
+        """Threads, memory and open files now. Raises ValueError where the process is dead."""
+        self._ask.write("\n")
+        self._ask.flush()
+        threads, rss_kb, open_files = map(int, self._answers.readline().split())
+        return Condition(threads=threads, rss_kb=rss_kb, open_files=open_files)
+
+    def settled(self, threads: int) -> Condition:
+        """The condition once no more than `threads` are there, or when every time-out is over."""
+        deadline = time.monotonic() + HELD_AT_MOST_S
+        while (now := self.condition()).threads > threads and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return now
+
+    def stop(self) -> None:
+        self._ask.close()
+        self.process.wait(60)
+        self._answers.close()
+
+
+def serves(port: int, image: Path) -> bool:
+    """Whether the listener answers an echo and keeps an image."""
+    ae = AE()
+    ae.add_requested_context(Verification)
+    dataset = dcmread(image)
+    ae.add_requested_context(MRImageStorage, dataset.file_meta.TransferSyntaxUID)
+    association = ae.associate("127.0.0.1", port, ae_title="BTNODE")
+    if not association.is_established:
+        return False
+    connection = association.dul.socket.socket
+    good = association.send_c_echo().Status == 0 and association.send_c_store(dataset).Status == 0
+    association.release()
+    connection.close()
+    return good
