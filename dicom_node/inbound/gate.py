@@ -106,6 +106,9 @@ class Gate:
         self._stopping.set()
         self._wake_in.send(b"\0")
         self._thread.join()
+        # Not by the thread: it may end by its own tick before the line above has woken it.
+        self._wake_in.close()
+        self._wake_out.close()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -123,8 +126,6 @@ class Gate:
         for connection, _ in self._arrived:
             connection.close()
         self._selector.close()
-        self._wake_in.close()
-        self._wake_out.close()
 
     def _all(self) -> list[_Waiting]:
         return [key.data for key in self._selector.get_map().values() if key.data is not None]

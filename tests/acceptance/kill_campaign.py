@@ -92,7 +92,7 @@ class Campaign:
             missing = [path for path in paths if path not in acknowledged]
             if not missing:
                 break
-        scan = self.node.wait_for_end(study.study_instance_uid, 120.0)
+        scan = self.node.wait_for_end(study.study_instance_uid)
         segs, srs = self._at_the_pacs(study.study_instance_uid)
         lost = sum(not self._is_kept(path) for path in acknowledged)
         self.node.stop()
@@ -122,7 +122,7 @@ class Campaign:
             self.node.kill()
         return acknowledged
 
-    def _wait_for_death(self, timeout_s: float = 90.0) -> bool:
+    def _wait_for_death(self, timeout_s: float = 240.0) -> bool:
         assert self.node.process is not None
         deadline = time.monotonic() + timeout_s
         while self.node.process.poll() is None:

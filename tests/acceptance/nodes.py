@@ -63,7 +63,7 @@ class TruthNode:
             name="node", ae_title=self.config.node.ae_title, host="127.0.0.1", port=self.config.node.port, timeout_s=10
         )
 
-    def start(self, *extra: str, timeout_s: float = 60.0) -> None:
+    def start(self, *extra: str, timeout_s: float = 120.0) -> None:
         command = [sys.executable, "-m", "tests.acceptance.truth_node", "--config", str(self.config_path)]
         with (self.folder / "node.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -98,7 +98,7 @@ class TruthNode:
     def log(self) -> str:
         return (self.folder / "node.log").read_text(errors="replace")
 
-    def wait_for_end(self, study_instance_uid: str, timeout_s: float = 90.0) -> ScanRow:
+    def wait_for_end(self, study_instance_uid: str, timeout_s: float = 240.0) -> ScanRow:
         """The scan of the study once it reached an end state."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -110,7 +110,7 @@ class TruthNode:
                 raise TimeoutError(f"the scan is {state} after {timeout_s} s:\n" + self.log()[-3000:])
             time.sleep(0.1)
 
-    def wait_for_state(self, study_instance_uid: str, states: Iterable[ScanState], timeout_s: float = 60.0) -> None:
+    def wait_for_state(self, study_instance_uid: str, states: Iterable[ScanState], timeout_s: float = 120.0) -> None:
         wanted, deadline = frozenset(states), time.monotonic() + timeout_s
         while (scan := self.store.scans.by_study(study_instance_uid)) is None or scan.status not in wanted:
             if time.monotonic() > deadline:
