@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dicom_node.errors": (),
     "dicom_node.uids": (),
     "dicom_node.logs": (),
+    "dicom_node.pixel_free": (),
     "dicom_node.commitment": ("storage", "dicom_node.errors"),
     "dicom_node.inbound": (
         "storage",
@@ -42,6 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "dicom_node.errors",
         "dicom_node.uids",
         "dicom_node.commitment",
+        "dicom_node.pixel_free",
     ),
     "dicom_node.results": (
         "pipeline.report",

@@ -6,10 +6,8 @@ from typing import Annotated
 
 import typer
 
-from dicom_node.check import check_node
 from dicom_node.commands.options import ConfigOption, configuration
 from dicom_node.errors import Permanent
-from dicom_node.outward import destinations_of, reach
 
 
 class UnknownDestination(Permanent):
@@ -25,6 +23,8 @@ def check(
     ] = False,
 ) -> None:
     """List what is wrong with configuration, database, models and destinations. Exit code 1 where something is."""
+    from dicom_node.check import check_node
+
     loaded = configuration(config)
     wrong = 0
     for line in check_node(loaded, load=not quick):
@@ -36,6 +36,8 @@ def check(
 
 def echo(name: Annotated[str, typer.Argument(help="A destination's name.")], config: ConfigOption = None) -> None:
     """Ask one destination for a sign of life: C-ECHO, or a QIDO-RS search."""
+    from dicom_node.outward import destinations_of, reach
+
     loaded = configuration(config)
     found = [destination for destination in destinations_of(loaded) if destination.name == name]
     if not found:

@@ -13,7 +13,6 @@ from dicom_node.commands import model_agreement
 from dicom_node.commands.options import ConfigOption, ModelsOption, configuration
 from dicom_node.errors import Permanent
 from dicom_node.logs import configure_logging
-from dicom_node.node import runtime_options
 from pipeline.errors import ConversionFailed, PipelineError
 from pipeline.models.runtime_options import RuntimeOptions
 from pipeline.volume import REFERENCE_ORDER
@@ -136,6 +135,8 @@ def optimise(
 
 
 def _settings(folder: Path | None, config: Path | None) -> tuple[Path, RuntimeOptions]:
+    from dicom_node.node import runtime_options
+
     configure_logging("error", "models")
     loaded = configuration(config)
     return folder or loaded.models.folder, replace(runtime_options(loaded), convert=True)

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from dicom_node.config import NodeConfig, load_config
-from dicom_node.node import runtime_options
 from pipeline.models.runtime_options import RuntimeOptions
 
 ConfigOption = Annotated[
@@ -27,6 +26,8 @@ def configuration(path: Path | None) -> NodeConfig:
 
 def one_off_options() -> RuntimeOptions:
     """What the configuration grants the models, for a command that is run once: it converts none."""
+    from dicom_node.node import runtime_options
+
     return replace(runtime_options(configuration(None)), convert=False)
 
 

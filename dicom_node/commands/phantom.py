@@ -8,12 +8,6 @@ from typing import Annotated
 
 import typer
 
-from dicom_node.phantom.nifti_cases import write_brats_case
-from dicom_node.phantom.study import make_study
-from dicom_node.phantom.write_dicom import write_study
-from pipeline.nifti import save_labels
-from pipeline.report import ModelIdentity, Segmentation
-
 
 class VendorOption(StrEnum):
     """Whose habits the headers follow."""
@@ -41,6 +35,12 @@ def phantom(
     nifti_cases: Annotated[int, typer.Option(help="Write this many BraTS-like NIfTI cases instead of a study.")] = 0,
 ) -> None:
     """Write a synthetic study as DICOM, with the true labels on the T1CE grid beside it."""
+    from dicom_node.phantom.nifti_cases import write_brats_case
+    from dicom_node.phantom.study import make_study
+    from dicom_node.phantom.write_dicom import write_study
+    from pipeline.nifti import save_labels
+    from pipeline.report import ModelIdentity, Segmentation
+
     if nifti_cases:
         for number in range(nifti_cases):
             folder = write_brats_case(out, seed + number, tumour=tumour)

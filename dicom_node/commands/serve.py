@@ -12,13 +12,14 @@ import typer
 
 from dicom_node.commands.options import ConfigOption, configuration
 from dicom_node.logs import configure_logging
-from dicom_node.node import build_receiver, build_web, build_worker
-from dicom_node.store import open_store
+from dicom_node.pixel_free import keep_decoders_out
 from dicom_node.supervisor import Child, supervise
 
 
 def serve(config: ConfigOption = None) -> None:
     """Run receiver, worker and web page until stopped."""
+    from dicom_node.store import open_store
+
     loaded = configuration(config)
     configure_logging(loaded.logging.level, "serve")
     open_store(loaded).database.close()  # a node that cannot start says so here, once
@@ -30,6 +31,10 @@ def serve(config: ConfigOption = None) -> None:
 
 def receive(config: ConfigOption = None) -> None:
     """Run the DICOM listener alone."""
+    keep_decoders_out()
+    from dicom_node.node import build_receiver
+    from dicom_node.store import open_store
+
     loaded = configuration(config)
     configure_logging(loaded.logging.level, "receive")
     store = open_store(loaded)
@@ -40,6 +45,9 @@ def receive(config: ConfigOption = None) -> None:
 
 def work(config: ConfigOption = None) -> None:
     """Run a worker alone: completeness, analysis, delivery."""
+    from dicom_node.node import build_worker
+    from dicom_node.store import open_store
+
     loaded = configuration(config)
     configure_logging(loaded.logging.level, "work")
     store = open_store(loaded)
@@ -55,6 +63,9 @@ def work(config: ConfigOption = None) -> None:
 def web(config: ConfigOption = None) -> None:
     """Run the dashboard and its API alone."""
     import uvicorn
+
+    from dicom_node.node import build_web
+    from dicom_node.store import open_store
 
     loaded = configuration(config)
     configure_logging(loaded.logging.level, "web")

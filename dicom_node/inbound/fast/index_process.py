@@ -1,4 +1,4 @@
-"""The indexer as a process of its own: `python -m dicom_node.inbound.fast.index_process`, its work on standard input.
+"""The indexer as a process of its own: `python -m dicom_node.inbound.fast`, its work on standard input.
 
 Its parsing and its rows then cost the receiving process no time. It ends when its standard input does: after a normal
 stop with everything indexed, after a kill of the receiver at the next record.
@@ -33,7 +33,7 @@ _FORMER_ENDS_WITHIN_S = 300.0
 
 def start_process(folder: Path, root: Path, database_url: str, session: int) -> subprocess.Popen[bytes]:
     """Start the process; closing its standard input ends it. Raises OSError."""
-    process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-m", __package__], stdin=subprocess.PIPE)
     assert process.stdin is not None
     work = {"folder": str(folder), "root": str(root), "database_url": database_url, "session": session}
     # The URL may hold a password: not on the command line, which every user of the machine can read.
@@ -66,7 +66,3 @@ def _wait_for_end(stream: BinaryIO, ended: threading.Event) -> None:
     while stream.read(1 << 10):
         pass
     ended.set()
-
-
-if __name__ == "__main__":
-    main()
