@@ -13,14 +13,12 @@ from storage.clock import Clock
 from storage.database import check_schema
 from storage.errors import StorageError
 from storage.lifecycle import ScanState
-from storage.receivers import ReceiverRepository, ReceiverRow
+from storage.receivers import SILENT_AFTER, ReceiverRepository, ReceiverRow
 from web.health import Check, HealthReport
 
 _QUEUED = (ScanState.READY, ScanState.ANALYSING, ScanState.REPORTING)
 #: A worker beats every ten seconds.
 _WORKER_SILENT = timedelta(seconds=60)
-#: A listener writes its row every five seconds.
-_RECEIVER_SILENT = timedelta(seconds=60)
 
 
 class NodeHealth:
@@ -48,7 +46,9 @@ class NodeHealth:
         alive = [beat.executor_id for beat in beats if now - beat.at < _WORKER_SILENT]
         queued = self._store.scans.in_states(*_QUEUED)
         owed = self._store.deliveries.oldest_owed_age(now)
-        receivers = [row for row in self._receivers.all() if now - row.at < _RECEIVER_SILENT]
+        rows = self._receivers.all()
+        receivers = [row for row in rows if now - row.at < SILENT_AFTER]
+        gone = [row for row in rows if now - row.at >= SILENT_AFTER and row.backlog_objects]
         return HealthReport(
             checks=(
                 Check(name="database", ok=schema is None, detail=schema or "reached, schema up to date"),
@@ -63,7 +63,7 @@ class NodeHealth:
                 Check(name="worker", ok=bool(alive), detail=", ".join(alive) or "no worker is alive"),
             ),
             destinations=self._destinations(),
-            receivers=tuple(_listener(row) for row in receivers),
+            receivers=(*(_listener(row) for row in receivers), *(_gone(row) for row in gone)),
             backlog_bytes=sum(row.backlog_bytes for row in receivers),
             queue_length=len(queued),
             queue_age_s=max(((now - scan.updated_at).total_seconds() for scan in queued), default=None),
@@ -92,6 +92,14 @@ class NodeHealth:
 
 
 def _listener(row: ReceiverRow) -> Check:
-    open_now = f"{row.associations} associations, {row.backlog_bytes >> 20} MB to index"
+    open_now = f"{row.associations} associations, {row.backlog_objects} objects to file"
     detail = f"takes no association: {row.pressure} ({open_now})" if row.pressure else open_now
     return Check(name=row.name, ok=not row.pressure, detail=detail)
+
+
+def _gone(row: ReceiverRow) -> Check:
+    detail = (
+        f"silent since {row.at:%Y-%m-%d %H:%M} UTC with {row.backlog_objects} objects received and not filed: start a "
+        "receiver on this store, it takes them over"
+    )
+    return Check(name=row.name, ok=False, detail=detail)

@@ -5,7 +5,7 @@ Every pass is safe to repeat and safe to run in several workers: what it decides
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,12 +15,14 @@ from dicom_node.errors import Permanent
 from dicom_node.inbound.assembly import AssemblyPolicy, Mode, Outcome, decide
 from dicom_node.inbound.series_roles import assign
 from dicom_node.inbound.study_facts import save_roles, study_facts
+from dicom_node.inbound.unfiled import unfiled
 from dicom_node.study_rows import candidate_instances
 from storage.clock import Clock
 from storage.deliveries import DeliveryRepository
 from storage.errors import ImpossibleTransition, NotFound
 from storage.files import FileStore
 from storage.lifecycle import END_STATES, OPEN_STATES, ScanEvent, ScanState
+from storage.receivers import ReceiverRow
 from storage.requests import RequestRepository, RequestRow
 from storage.runs import RunRow
 from storage.scan_rows import ScanRow
@@ -49,8 +51,8 @@ class Intake:
     """Watches open scans.
 
     model_digest: everything besides the images that decides a result. held_by_pacs: from a Study Instance UID to the
-    instances the PACS says each series has, where it was asked and answered. try_destination: has a destination that is
-    left alone tried at once.
+    instances the PACS says each series has, where it was asked and answered. receivers: the condition of the listeners.
+    try_destination: has a destination that is left alone tried at once.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Intake:
         model_digest: Callable[[], str],
         clock: Clock,
         held_by_pacs: Callable[[str], Mapping[str, int]] = lambda _study_uid: {},
+        receivers: Callable[[], Sequence[ReceiverRow]] = tuple,
         try_destination: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self._studies = studies
@@ -77,6 +80,7 @@ class Intake:
         self._policy = policy
         self._model_digest = model_digest
         self._held_by_pacs = held_by_pacs
+        self._receivers = receivers
         self._try_destination = try_destination
         self._clock = clock
         self._look_again_at: dict[str, datetime] = {}
@@ -103,9 +107,11 @@ class Intake:
         now = self._clock()
         if now < self._look_again_at.get(scan.id, now) and not process_now:
             return
+        # Before the study's rows are read: those that the listeners' rows speak of are then among them.
+        behind = unfiled(self._receivers(), now)
         facts = self._studies.scan_facts(scan.id)
         held = self._held_by_pacs(scan.study_instance_uid or "")
-        decision = decide(study_facts(facts, process_now=process_now, held_by_pacs=held), self._policy, now)
+        decision = decide(study_facts(facts, process_now=process_now, held_by_pacs=held), self._policy, now, behind)
         save_roles(self._studies, scan.id, decision.roles)
         match decision.outcome:
             case Outcome.WAIT:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dicom_node.config import NodeConfig
 from dicom_node.inbound.assembly import AssemblyPolicy
 from dicom_node.inbound.commitment import CommitmentService
-from dicom_node.inbound.fast.journal_store import JournalStore
+from dicom_node.inbound.fast.journal_store import JournalStore, index_left_behind
 from dicom_node.inbound.ingest import Ingest
 from dicom_node.inbound.peers import Peer, ServiceName
 from dicom_node.inbound.pressure import Pressure
@@ -69,7 +69,9 @@ def build_receiver(config: NodeConfig, store: Store) -> StorageServer:
     store.files.sweep()
     ingest.adopt_orphans()
     journal = None
-    if config.node.receive_path == "fast":
+    if config.node.receive_path == "pynetdicom":
+        index_left_behind(store.files, ingest)  # of a time when the other path was configured
+    else:
         journal = JournalStore(
             store.files,
             ingest,
@@ -191,6 +193,7 @@ def build_worker(
         policy=AssemblyPolicy(**config.assembly.model_dump(exclude={"poll_s"})),
         model_digest=model_digest,
         held_by_pacs=PacsAnswerRepository(store.database, clock).instances_of,
+        receivers=ReceiverRepository(store.database).all,
         try_destination=lambda name: circuits.try_now(name, clock()),
         clock=clock,
     )

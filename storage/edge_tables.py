@@ -30,11 +30,16 @@ class Refusal(Base):
 
 
 class Receiver(Base):
-    """The last condition of a listener, by the name of its folder. `pressure`: why it refuses objects, or ''."""
+    """The last condition of a listener, by the name of its folder. `pressure`: why it refuses objects, or ''.
+
+    `filed_through`: all it received before this time has its row; NULL where it never answers before that.
+    """
 
     __tablename__ = "receivers"
     name: Mapped[str] = mapped_column(primary_key=True)
     at: Mapped[datetime]
     associations: Mapped[int]
     backlog_bytes: Mapped[int] = mapped_column(BigInteger)
+    backlog_objects: Mapped[int]
+    filed_through: Mapped[datetime | None]
     pressure: Mapped[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,16 +13,25 @@ from storage.database import Database
 from storage.edge_tables import Receiver
 from storage.rows import detached
 
+#: A listener writes its row every few seconds. One that is silent for longer is taken for gone.
+SILENT_AFTER = timedelta(seconds=60)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReceiverRow:
-    """name: of the listener's folder. backlog_bytes: received and not yet indexed. pressure: why it refuses, or ''."""
+    """name: of the listener's folder. backlog_bytes: received and not yet indexed. pressure: why it refuses, or ''.
+
+    backlog_objects: answered and without a row yet. filed_through: all received before this time has its row; None
+    where objects have their rows before they are answered.
+    """
 
     name: str
     at: datetime
     associations: int
     backlog_bytes: int
     pressure: str
+    backlog_objects: int = 0
+    filed_through: datetime | None = None
 
 
 class ReceiverRepository:
@@ -41,6 +50,7 @@ class ReceiverRepository:
                 session.add(found)
             found.at, found.associations = row.at, row.associations
             found.backlog_bytes, found.pressure = row.backlog_bytes, one_line(row.pressure, 300)
+            found.backlog_objects, found.filed_through = row.backlog_objects, row.filed_through
 
         self._database.run(write)
 

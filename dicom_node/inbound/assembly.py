@@ -3,6 +3,9 @@
 Three timers (docs/series-roles.md): each needed role filled by a whole series that has been quiet for `series_quiet_s`
 makes the study ready at once; a study quiet for `study_quiet_s` goes on with what it has; one that is still growing
 `study_cap_s` after its first object goes on marked incomplete.
+
+Quiet is judged as of the time up to which all that was received has its row: what a listener answered and has not filed
+yet is never taken for silence. The cap and a person's word do not wait for that.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from enum import StrEnum
 from dicom_node.inbound.series_headers import SeriesHeaders
 from dicom_node.inbound.series_roles import Override, RoleAssignment, assign
 from dicom_node.inbound.stack_completeness import Completeness, completeness_of
+from dicom_node.inbound.unfiled import Unfiled
 from pipeline.volume import SeriesRole
 
 
@@ -83,18 +87,24 @@ class Decision:
     decide_again_at: datetime | None = None
 
 
-def decide(facts: StudyFacts, policy: AssemblyPolicy, now: datetime) -> Decision:
-    """Wait, go, or give up. `now` and the facts' times are timezone-aware."""
+def decide(facts: StudyFacts, policy: AssemblyPolicy, now: datetime, unfiled: Unfiled | None = None) -> Decision:
+    """Wait, go, or give up. `now` and the facts' times are timezone-aware.
+
+    unfiled: what listeners have not filed, looked up before the facts were read; None where each object has its row
+    before it is answered.
+    """
+    known_at = now if unfiled is None else min(now, unfiled.filed_through)
     roles = assign([s.headers for s in facts.series], facts.overrides)
     whole = {s.headers.series_instance_uid: completeness_of(s.headers, s.held_by_pacs) for s in facts.series}
     quiet_at = facts.last_received_at + timedelta(seconds=policy.study_quiet_s)
     cap_at = facts.first_received_at + timedelta(seconds=policy.study_cap_s)
-    waiting = _waiting_for(facts, policy, roles, whole, now)
+    waiting = _waiting_for(facts, policy, roles, whole, known_at)
     if not waiting and facts.series:
         return Decision(outcome=Outcome.READY, roles=roles, mode=Mode.FULL)
-    if not (facts.process_now or now >= quiet_at or now >= cap_at):
+    if not (facts.process_now or known_at >= quiet_at or now >= cap_at):
         settles = [s.last_received_at + timedelta(seconds=policy.series_quiet_s) for s in facts.series]
-        again = min(t for t in [*settles, quiet_at, cap_at] if t > now)
+        again = min(t for t in [*settles, quiet_at, cap_at] if t > known_at)
+        waiting = (*waiting, unfiled.text) if unfiled is not None and unfiled.text else waiting
         return Decision(outcome=Outcome.WAIT, roles=roles, waiting_for=waiting, decide_again_at=again)
     if not roles.choices:
         reasons = tuple(f"'{e.description or 'no description'}' {e.code}: {e.reason}" for e in roles.excluded)
@@ -102,7 +112,7 @@ def decide(facts: StudyFacts, policy: AssemblyPolicy, now: datetime) -> Decision
     usable = [
         r for r in policy.needed if r in roles.choices and whole[roles.choices[r].chosen.series_instance_uid].complete
     ]
-    if now < quiet_at and not facts.process_now:
+    if known_at < quiet_at and not facts.process_now:
         mode = Mode.INCOMPLETE
     else:
         mode = Mode.FULL if len(usable) == len(policy.needed) else Mode.REDUCED

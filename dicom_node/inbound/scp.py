@@ -197,6 +197,8 @@ class StorageServer:
             self._report.stop()
         if self._journal is not None:
             self._journal.close()
+            if self._report is not None:
+                self._report.say_last()
 
     def settle(self, timeout_s: float = 30.0) -> bool:
         """Wait until all that was answered has its row; False where it has not in time."""
@@ -209,6 +211,7 @@ class StorageServer:
             associations=lambda: len(self._server.active_associations) if self._server is not None else 0,
             backlog_bytes=lambda: 0 if self._journal is None else self._journal.backlog_bytes(),
             pressure=self._door.pressure,
+            filed_through=lambda: (None, 0) if self._journal is None else self._journal.filed_through(),
             clock=utc_now,
         )
 

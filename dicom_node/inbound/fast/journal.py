@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dicom_node.inbound.fast.cursor import Cursor
-from dicom_node.inbound.fast.records import HEADER_BYTES, RecordHeader, microseconds, pack_header, padded
+from dicom_node.inbound.fast.headers_ahead import headers_from
+from dicom_node.inbound.fast.records import (
+    HEADER_BYTES,
+    RecordHeader,
+    microseconds,
+    pack_header,
+    padded,
+    time_of,
+)
 from dicom_node.inbound.fast.segments import SUFFIX, Place, Segment, make_segment, segments_in, sequence_of
+from storage.clock import Clock, utc_now
 from storage.durable import as_storage_error
 from storage.errors import StorageError, StorageFault, StorageFull
 
@@ -35,13 +44,17 @@ class Journal:
         StorageFull, StorageFault: the first segment could not be made.
     """
 
-    def __init__(self, folder: Path, *, segment_bytes: int = 64 << 20, max_segments: int = 64) -> None:
+    def __init__(
+        self, folder: Path, *, segment_bytes: int = 64 << 20, max_segments: int = 64, clock: Clock = utc_now
+    ) -> None:
         if segment_bytes < 4 * MAX_RECORD_DATA_BYTES:
             raise ValueError("a segment holds at least four of the largest records")
         self.folder = folder
         self._segment_bytes = segment_bytes
         self._max_segments = max_segments
         self._cursor = Cursor(folder)
+        self._clock = clock
+        self._filed_through = datetime.fromtimestamp(0, UTC)
         self._appending = threading.Lock()
         self._syncing = threading.Lock()
         self._appended = 0
@@ -51,7 +64,9 @@ class Journal:
         try:
             self._remove_half_made()
             last = max(segments_in(folder), default=0)
-            self._segment = Segment(self._unused() or self._make(), max(last, self._cursor.read().sequence) + 1)
+            cursor = self._cursor.read()
+            self._counted_before = self._cursor.count() + sum(1 for _ in headers_from(folder, cursor))
+            self._segment = Segment(self._unused() or self._make(), max(last, cursor.sequence) + 1)
         except OSError as error:
             raise as_storage_error(error, "beginning the journal", folder) from error
 
@@ -72,8 +87,22 @@ class Journal:
         between = (end.sequence - first) * self._segment_bytes
         return max(0, between + end.offset - cursor.offset)
 
-    def append(self, claim: bytes, data: bytes | bytearray | memoryview, crc: int, received_at: datetime) -> int:
-        """Add a record; its ticket for `commit`. claim, crc: as of `records`.
+    def filed_through(self) -> tuple[datetime, int]:
+        """(T, how many records have no row yet): every record received before T has its file and row."""
+        with self._appending:
+            # Records get their time under this lock: whatever is appended from here on was received later.
+            now, end, appended = self._clock(), self.end, self._counted_before + self._appended
+        cursor, filed = self._cursor.read(), self._cursor.count()
+        if cursor >= end or filed == appended:
+            self._filed_through = now
+            return now, 0
+        oldest = next(headers_from(self.folder, cursor), None)
+        if oldest is not None:
+            self._filed_through = max(self._filed_through, time_of(oldest.received_us))
+        return self._filed_through, max(1, appended - filed)
+
+    def append(self, claim: bytes, data: bytes | bytearray | memoryview, crc: int) -> int:
+        """Add a record, received now; its ticket for `commit`. claim, crc: as of `records`.
 
         Raises:
             StorageFull: no space, or the indexer is too far behind. StorageFault. Nothing was added.
@@ -88,7 +117,7 @@ class Journal:
                     sequence=self._segment.sequence,
                     data_bytes=len(data),
                     crc=crc,
-                    received_us=microseconds(received_at),
+                    received_us=microseconds(self._clock()),
                 )
                 self._segment.write((pack_header(header), claim, data), size)
             except OSError as error:

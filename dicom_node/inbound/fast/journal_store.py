@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 
 from dicom_node.inbound.fast.big_objects import BigObjects
@@ -45,11 +46,12 @@ class JournalStore:
     ) -> None:
         self._files = files
         self._ingest = ingest
-        self._clock = clock
         self._held = ExitStack()
         folder = self._own_folder()
-        self._take_over_the_dead(folder)
-        self.journal = Journal(folder, segment_bytes=segment_bytes, max_segments=max_backlog_bytes // segment_bytes)
+        index_left_behind(files, ingest)
+        self.journal = Journal(
+            folder, segment_bytes=segment_bytes, max_segments=max_backlog_bytes // segment_bytes, clock=clock
+        )
         session = self.journal.end.sequence
         self._big_objects = BigObjects(folder, session)
         self._indexing: Indexing = (
@@ -64,7 +66,7 @@ class JournalStore:
 
     def begin_reception(self) -> Reception:
         """What receives the objects of one association."""
-        return Reception(self.journal, self._big_objects, self._ingest, self._files.check_room, self._clock)
+        return Reception(self.journal, self._big_objects, self._ingest, self._files.check_room)
 
     @property
     def name(self) -> str:
@@ -74,6 +76,10 @@ class JournalStore:
     def backlog_bytes(self) -> int:
         """About how much waits to be indexed."""
         return 0 if self.journal.indexed else self.journal.backlog_bytes()
+
+    def filed_through(self) -> tuple[datetime, int]:
+        """(T, objects that were answered and have no row yet): all that was received before T has its row."""
+        return self.journal.filed_through()
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until all that was received is indexed; False where it was not in time."""
@@ -95,15 +101,19 @@ class JournalStore:
                 continue
         raise AlreadyRunning(f"{_MOST_RECEIVERS} receivers share this store already")
 
-    def _take_over_the_dead(self, own: Path) -> None:
-        for folder in sorted(own.parent.glob("receiver-*")):
-            if folder == own:
-                continue
-            try:
-                with self._files.lock(folder.name):
-                    Indexer(folder, self._ingest, 1 << 62).run(lambda: True)
-            except AlreadyRunning:
-                continue
+
+def index_left_behind(files: FileStore, ingest: Ingest) -> None:
+    """Index what receivers of this store left that are gone; those that live keep theirs.
+
+    Raises:
+        OSError: a journal cannot be read.
+    """
+    for folder in sorted((files.root / _FOLDER).parent.glob(_FOLDER.partition("/")[2].format("*"))):
+        try:
+            with files.lock(folder.name):
+                Indexer(folder, ingest, 1 << 62).run(lambda: True)
+        except AlreadyRunning:
+            continue
 
 
 def _until(done: Callable[[], bool], timeout_s: float) -> bool:

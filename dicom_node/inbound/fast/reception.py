@@ -12,7 +12,6 @@ from dicom_node.inbound.fast.peek import named_instance
 from dicom_node.inbound.fast.records import pack_claim
 from dicom_node.inbound.ingest import Claim, Ingest
 from dicom_node.inbound.part10 import valid_uid
-from storage.clock import Clock
 from storage.errors import StorageError
 
 
@@ -27,13 +26,12 @@ class Reception:
     """
 
     def __init__(
-        self, journal: Journal, big_objects: BigObjects, ingest: Ingest, check_room: Callable[[], None], clock: Clock
+        self, journal: Journal, big_objects: BigObjects, ingest: Ingest, check_room: Callable[[], None]
     ) -> None:
         self._journal = journal
         self._big_objects = big_objects
         self._ingest = ingest
         self._check_room = check_room
-        self._clock = clock
         self._buffer = memoryview(bytearray(MAX_RECORD_DATA_BYTES))
         self._fill = 0
         self._crc = 0
@@ -104,7 +102,7 @@ class Reception:
         data = self._buffer[: self._fill]
         if not self._is_as_claimed(data):
             return answer(self._ingest.receive(bytes(data), claim), claim)
-        self._journal.commit(self._journal.append(self._claim_bytes, data, self._crc, self._clock()))
+        self._journal.commit(self._journal.append(self._claim_bytes, data, self._crc))
         return STORED
 
     def _keep_large(self, claim: Claim) -> Answer:
@@ -118,7 +116,7 @@ class Reception:
             return answer(receipt, claim)
         said = pack_claim(claim, path.name)
         try:
-            self._journal.commit(self._journal.append(said, b"", zlib.crc32(said), self._clock()))
+            self._journal.commit(self._journal.append(said, b"", zlib.crc32(said)))
         except StorageError:
             path.unlink()
             raise

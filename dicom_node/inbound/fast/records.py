@@ -87,7 +87,7 @@ def unpack_claim(data: bytes, received_us: int) -> tuple[Claim, str]:
         sop_instance_uid=sop_instance_uid,
         transfer_syntax_uid=transfer_syntax_uid,
         calling_ae=calling_ae,
-        received_at=_EPOCH + timedelta(microseconds=received_us),
+        received_at=time_of(received_us),
     )
     return claim, file
 
@@ -95,6 +95,11 @@ def unpack_claim(data: bytes, received_us: int) -> tuple[Claim, str]:
 def microseconds(at: datetime) -> int:
     """An aware time as microseconds since 1970."""
     return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def time_of(received_us: int) -> datetime:
+    """What `microseconds` took, in UTC."""
+    return _EPOCH + timedelta(microseconds=received_us)
 
 
 def checksum(claim: bytes, data: bytes | bytearray | memoryview) -> int:

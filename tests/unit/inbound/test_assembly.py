@@ -7,7 +7,9 @@ import pytest
 
 from dicom_node.inbound.assembly import AssemblyPolicy, Mode, Outcome, SeriesFacts, StudyFacts, decide
 from dicom_node.inbound.stack_completeness import completeness_of
+from dicom_node.inbound.unfiled import Unfiled, unfiled
 from pipeline.volume import SeriesRole
+from storage.receivers import ReceiverRow
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 POLICY = AssemblyPolicy()
@@ -180,3 +182,52 @@ def test_a_pacs_that_has_no_more_than_is_here_holds_up_nothing(study, held):
     facts = study()
     facts = replace(facts, series=tuple(replace(s, held_by_pacs=held) for s in facts.series))
     assert decide(facts, POLICY, at(80)).outcome is Outcome.READY
+
+
+def behind(seconds, text="120 objects received and not yet filed"):
+    """All that was received before `seconds` has its row."""
+    return Unfiled(filed_through=at(seconds), text=text)
+
+
+@pytest.mark.parametrize(
+    ("filed_through", "outcome"), [(30.0, Outcome.WAIT), (79.9, Outcome.WAIT), (80.0, Outcome.READY)]
+)
+def test_quiet_is_judged_as_of_what_listeners_have_filed(study, filed_through, outcome):
+    decision = decide(study(), POLICY, at(200), behind(filed_through))
+    assert decision.outcome is outcome
+    assert ("120 objects received and not yet filed" in decision.waiting_for) is (outcome is Outcome.WAIT)
+
+
+def test_a_backlog_never_makes_a_reduced_run(study):
+    facts = study(roles=("T1", "T1CE", "T2"))
+    assert decide(facts, POLICY, at(1000), behind(359)).outcome is Outcome.WAIT
+    assert decide(facts, POLICY, at(1000), behind(360)).mode is Mode.REDUCED
+
+
+def test_the_cap_and_a_person_do_not_wait_for_a_backlog(study):
+    facts = study(last=5390.0)
+    assert decide(facts, POLICY, at(5399), behind(100)).outcome is Outcome.WAIT
+    assert decide(facts, POLICY, at(5400), behind(100)).mode is Mode.INCOMPLETE
+    assert decide(study(process_now=True), POLICY, at(61), behind(0)).outcome is Outcome.READY
+
+
+def receiver(name="receiver-0", spoke=0.0, **condition):
+    return ReceiverRow(name=name, at=at(spoke), associations=0, backlog_bytes=0, pressure="", **condition)
+
+
+def test_the_listener_that_is_furthest_behind_decides():
+    rows = [
+        receiver(filed_through=at(0), backlog_objects=0),
+        receiver("receiver-1", filed_through=at(-40), backlog_objects=120),
+        receiver("receiver", filed_through=None),
+    ]
+    assert unfiled(rows, at(1)) == behind(-40)
+    assert unfiled(rows[2:], at(1)) == Unfiled(filed_through=at(1))
+
+
+def test_a_silent_listener_is_waited_for_no_longer_than_a_minute():
+    rows = [receiver(filed_through=at(-5), backlog_objects=1)]
+    assert unfiled(rows, at(59.9)) == behind(
+        -5, "1 object received and not yet filed; receiver-0 has been silent for 60 s, waited for until 60 s"
+    )
+    assert unfiled(rows, at(60)) == Unfiled(filed_through=at(60))

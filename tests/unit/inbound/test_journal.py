@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ START = Place(sequence=0, offset=0)
 
 def append(journal: Journal, number: int, data: bytes | None = None) -> int:
     said, data = pack_claim(claim(number)), data_set(number) if data is None else data
-    return journal.append(said, data, checksum(said, data), AT)
+    return journal.append(said, data, checksum(said, data))
 
 
 def everything(folder: Path, place: Place = START) -> list[Record | Damage]:
@@ -39,7 +39,7 @@ def numbers(found: list[Record | Damage]) -> list[int]:
 
 
 def test_what_was_appended_is_read_back_with_claim_and_time(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, segment_bytes=SEGMENT)
+    journal = Journal(tmp_path, segment_bytes=SEGMENT, clock=lambda: AT)
     for number in range(3):
         journal.commit(append(journal, number))
     found = everything(tmp_path)
@@ -50,6 +50,27 @@ def test_what_was_appended_is_read_back_with_claim_and_time(tmp_path: Path) -> N
     assert everything(tmp_path, found[1].after) == found[2:]
     assert found[2].after == journal.end
     journal.close()
+
+
+def test_it_tells_up_to_when_all_is_indexed_and_how_many_wait(tmp_path: Path) -> None:
+    now = [AT]
+    journal = Journal(tmp_path, segment_bytes=SEGMENT, clock=lambda: now[0])
+    assert journal.filed_through() == (AT, 0)
+    for seconds in range(3):
+        now[0] = AT + timedelta(seconds=seconds)
+        append(journal, seconds)
+    now[0] = AT + timedelta(seconds=60)
+    assert journal.filed_through() == (AT, 3)
+    cursor, found = Cursor(tmp_path), everything(tmp_path)
+    cursor.write(found[0].after, 1, sync=False)
+    assert journal.filed_through() == (AT + timedelta(seconds=1), 2)
+    journal.close()
+    second = Journal(tmp_path, segment_bytes=SEGMENT, clock=lambda: now[0])
+    append(second, 4)
+    assert second.filed_through() == (AT + timedelta(seconds=1), 3)
+    cursor.write(second.end, 4, sync=False)
+    assert second.filed_through() == (now[0], 0)
+    second.close()
 
 
 def test_records_go_on_in_the_next_segment_and_indexed_segments_are_used_again(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -55,6 +56,7 @@ def test_each_listener_has_one_row(database: Database) -> None:
     row = ReceiverRow(name="receiver-0", at=AT, associations=2, backlog_bytes=1 << 40, pressure="")
     repository.put(row)
     repository.put(ReceiverRow(name="receiver-1", at=AT, associations=0, backlog_bytes=0, pressure="disk"))
+    row = replace(row, backlog_objects=120, filed_through=AT - timedelta(seconds=3))
     repository.put(row)
     assert [r.name for r in repository.all()] == ["receiver-0", "receiver-1"]
     assert repository.all()[0] == row
