@@ -59,6 +59,18 @@ def listener_tls(config: NodeConfig) -> ssl.SSLContext | None:
     )
 
 
+def listener_peers(config: NodeConfig) -> list[Peer]:
+    """Who may associate, and for what; nobody named is everybody."""
+    return [
+        Peer(
+            ae_title=peer.ae_title,
+            networks=peer.addresses,
+            services=frozenset(ServiceName(name) for name in peer.services),
+        )
+        for peer in config.node.peers
+    ]
+
+
 def build_receiver(config: NodeConfig, store: Store) -> StorageServer:
     """The DICOM listener, not yet listening. Files that a crash left without a row are recorded first.
 
@@ -90,14 +102,7 @@ def build_receiver(config: NodeConfig, store: Store) -> StorageServer:
         port=config.node.port,
         ingest=ingest,
         journal=journal,
-        peers=[
-            Peer(
-                ae_title=peer.ae_title,
-                networks=peer.addresses,
-                services=frozenset(ServiceName(name) for name in peer.services),
-            )
-            for peer in config.node.peers
-        ],
+        peers=listener_peers(config),
         tls=listener_tls(config),
         refusals=RefusalRepository(store.database),
         receivers=ReceiverRepository(store.database),

@@ -23,7 +23,7 @@ COMPOSITION = (
     "supervisor",
     "demo",
     "offline",
-    "check",
+    "doctor",
     "commands",
 )
 

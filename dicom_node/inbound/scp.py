@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ImplicitVRLittleEndian
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config
+from pynetdicom import AE, _config
 from pynetdicom import events as evt
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
@@ -32,7 +31,7 @@ from dicom_node.inbound.fast.journal_store import JournalStore
 from dicom_node.inbound.fast.takeover import FastSocket
 from dicom_node.inbound.ingest import Claim, Ingest
 from dicom_node.inbound.listener import Door, GuardedServer
-from dicom_node.inbound.parsing import GE_PRIVATE_IMPLICIT_BIG_ENDIAN
+from dicom_node.inbound.offered import MAX_PDU_BYTES, STORAGE_CLASSES, STORAGE_SYNTAXES
 from dicom_node.inbound.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.inbound.peers import Peer, ServiceName
 from dicom_node.inbound.receiver_report import ReceiverReport
@@ -47,20 +46,6 @@ from storage.refusals import RefusalRepository
 # pynetdicom's own handlers format every PDU for a log nobody reads, and data sets with patient names.
 _config.LOG_HANDLER_LEVEL = "none"
 
-#: Vendors' private storage classes met in MR studies: stored like the rest, never analysed.
-_PRIVATE_CLASSES = (
-    "1.3.12.2.1107.5.9.1",
-    "1.3.46.670589.2.3.1.1",
-    "1.3.46.670589.5.0.1",
-    "1.3.46.670589.5.0.2",
-    "1.3.46.670589.11.0.0.12.1",
-    "1.3.46.670589.11.0.0.12.2",
-    "1.3.46.670589.11.0.0.12.4",
-    "1.2.840.113619.4.27",
-    "1.2.840.113619.4.30",
-)
-
-_MAX_PDU_BYTES = 1 << 18
 _SETTLES_WITHIN_S = 10.0
 
 
@@ -104,7 +89,7 @@ class StorageServer:
         self._services = tuple(services)
         self._address = (host, port)
         limits = Limits(
-            data_pdu_bytes=_MAX_PDU_BYTES,
+            data_pdu_bytes=MAX_PDU_BYTES,
             object_bytes=max_object_bytes,
             pdu_seconds=association_timeout_s,
             idle_seconds=idle_timeout_s,
@@ -115,20 +100,13 @@ class StorageServer:
         self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         # Titles, addresses and the number of associations are judged at the gate.
         self._ae.maximum_associations = 1 << 16
-        self._ae.maximum_pdu_size = _MAX_PDU_BYTES
+        self._ae.maximum_pdu_size = MAX_PDU_BYTES
         self._ae.acse_timeout = association_timeout_s
         self._ae.network_timeout = idle_timeout_s
         self._ae.dimse_timeout = idle_timeout_s
         self._ae.add_supported_context(Verification)
-        # Ours is the order of preference. Explicit before implicit: conversion would cost private elements their VR.
-        syntaxes = sorted(
-            {*ALL_TRANSFER_SYNTAXES, GE_PRIVATE_IMPLICIT_BIG_ENDIAN}, key=lambda s: (s == ImplicitVRLittleEndian, s)
-        )
-        self._storage_classes = frozenset(
-            (*(str(c.abstract_syntax) for c in AllStoragePresentationContexts), *_PRIVATE_CLASSES)
-        )
-        for sop_class in self._storage_classes:
-            self._ae.add_supported_context(sop_class, syntaxes)
+        for sop_class in STORAGE_CLASSES:
+            self._ae.add_supported_context(sop_class, list(STORAGE_SYNTAXES))
         for service in self._services:
             for sop_class in service.sop_classes:
                 # Either role: the same class carries a peer's requests and a peer's reports on ours.
@@ -226,10 +204,10 @@ class StorageServer:
 
     def _fast_socket(self, association: Any, connection: socket.socket, limits: Limits) -> GuardedSocket:
         assert self._journal is not None
-        return FastSocket(association, connection, limits, self._storage_classes, self._journal.begin_reception)
+        return FastSocket(association, connection, limits, STORAGE_CLASSES, self._journal.begin_reception)
 
     def _service_of(self, sop_class: str) -> ServiceName | None:
-        if sop_class in self._storage_classes:
+        if sop_class in STORAGE_CLASSES:
             return ServiceName.STORE
         if sop_class == Verification:
             return ServiceName.ECHO

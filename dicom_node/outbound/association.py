@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -95,6 +96,7 @@ def association(
     handlers: Sequence[Handler] = (),
     answer_timeout_s: float | None = None,
     peer_may_ask: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Any]:
     """A pynetdicom Association, established or not; released and closed at the end.
 
@@ -102,6 +104,7 @@ def association(
     which we, who open the association, are the provider. handlers: (event, function) for what the peer asks on it.
     peer_may_ask: it also sends requests of its own, outside the answers to ours.
     answer_timeout_s: longest silence once it is established, where the destination's own time-out is too short.
+    tls: used in place of what the destination's own settings would give.
 
     Raises:
         HostUnknown: the name has no address.
@@ -124,7 +127,7 @@ def association(
             ae_title=destination.ae_title,
             ext_neg=[build_role(uid, scu_role=False, scp_role=True) for uid in acting_as_scp],
             evt_handlers=[(evt.EVT_CONN_OPEN, ae.connected), *handlers],
-            tls_args=(client_context(destination), destination.host) if destination.tls else None,
+            tls_args=(tls or client_context(destination), destination.host) if tls or destination.tls else None,
         )
     except OSError as error:
         raise HostUnknown(destination, error) from error

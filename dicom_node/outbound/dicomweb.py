@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -42,6 +44,22 @@ def close(client: DICOMwebClient) -> None:
     """Close the connections a client keeps."""
     session: Any = client._session
     session.close()
+
+
+def server_time(destination: Destination) -> datetime | None:
+    """What the service's clock says (Date, RFC 9110 6.6.1), to the second; None where it does not say or not answer."""
+    client = client_for(destination)
+    try:
+        session: Any = client._session
+        answer = session.get(
+            f"{destination.url.rstrip('/')}/studies?limit=1", timeout=destination.timeout_s, stream=True
+        )
+        told = parsedate_to_datetime(answer.headers["Date"])
+        return told if told.tzinfo is not None else told.replace(tzinfo=UTC)
+    except (requests.exceptions.RequestException, KeyError, ValueError, TypeError):
+        return None
+    finally:
+        close(client)
 
 
 def why_failed(error: Exception) -> str:

@@ -39,9 +39,9 @@ _MOVE = StudyRootQueryRetrieveInformationModelMove
 _PENDING = frozenset({0xFF00, 0xFF01})
 _OUT_OF_RESOURCES = 0xA700
 #: Classic, enhanced and legacy-converted enhanced MR: what the analysis reads.
-_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
+RETRIEVED_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
 #: One context each, so that the PACS sends every object as it has it.
-_SYNTAXES = (
+RETRIEVED_SYNTAXES = (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -89,12 +89,12 @@ class DicomPacs(DicomFind):
         model = _GET if self._by == "get" else _MOVE
         contexts: list[tuple[str, str | None]] = [(model, None)]
         if self._by == "get":
-            contexts += [(sop_class, syntax) for sop_class in _CLASSES for syntax in _SYNTAXES]
+            contexts += [(sop_class, syntax) for sop_class in RETRIEVED_CLASSES for syntax in RETRIEVED_SYNTAXES]
         with association(
             self._destination,
             self._our_ae_title,
             contexts,
-            acting_as_scp=_CLASSES if self._by == "get" else (),
+            acting_as_scp=RETRIEVED_CLASSES if self._by == "get" else (),
             handlers=[(evt.EVT_C_STORE, retrieval.store)],
             answer_timeout_s=self._retrieve_timeout_s,
         ) as peer:

@@ -26,6 +26,11 @@ class ResultEncoder(Protocol):
         """What destinations ask for: 'SEG', 'SR', ..."""
         ...
 
+    @property
+    def sop_class_uid(self) -> str:
+        """SOP class of the objects it makes: what is proposed to destinations."""
+        ...
+
     def encode(
         self, report: Report, evidence: Evidence, stamp: RunStamp, previous: Sequence[EncodedObject]
     ) -> EncodedObject | None:

@@ -12,7 +12,7 @@ import highdicom
 import numpy as np
 from highdicom.color import CIELabColor
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
 from dicom_node.results.codes import (
     ARTIFICIAL_INTELLIGENCE,
@@ -44,6 +44,7 @@ class SegmentationEncoder:
     """BINARY segments NCR, ED and ET that do not overlap; labels without a voxel get no segment."""
 
     kind = "SEG"
+    sop_class_uid = str(SegmentationStorage)
 
     def encode(
         self, report: Report, evidence: Evidence, stamp: RunStamp, previous: Sequence[EncodedObject]

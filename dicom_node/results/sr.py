@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import highdicom.sr as hd
 from pydicom import Dataset
+from pydicom.uid import Comprehensive3DSRStorage
 
 from dicom_node.results import codes
 from dicom_node.results.encoded import EncodedObject
@@ -58,6 +59,7 @@ class ReportEncoder:
     """TID 1500 with what was found, measured and skipped, by which models, and the research notice."""
 
     kind = "SR"
+    sop_class_uid = str(Comprehensive3DSRStorage)
 
     def encode(
         self, report: Report, evidence: Evidence, stamp: RunStamp, previous: Sequence[EncodedObject]

@@ -30,7 +30,19 @@ def config(tmp_path: Path) -> Path:
 
 def test_help_names_every_command() -> None:
     told = tumor_node("--help").stdout
-    for command in ("serve", "receive", "work", "web", "check", "echo", "add-user", "phantom", "analyse", "evaluate"):
+    for command in (
+        "serve",
+        "receive",
+        "work",
+        "web",
+        "check",
+        "doctor",
+        "echo",
+        "add-user",
+        "phantom",
+        "analyse",
+        "evaluate",
+    ):
         assert command in told
 
 

@@ -20,6 +20,7 @@ from storage.database import Database, upgrade
 from storage.files import FileStore
 from storage.refusals import RefusalRepository
 from storage.studies import StudyRepository
+from tests.certificates import Authority
 
 
 class Node:
@@ -71,24 +72,10 @@ def certificates(tmp_path_factory, debian_tool):
     """A CA with a server's and a client's certificate, and a client's of another CA. File names without suffix."""
     folder = tmp_path_factory.mktemp("certificates")
 
-    def openssl(*arguments):
-        subprocess.run([debian_tool("openssl"), *map(str, arguments)], check=True, capture_output=True, cwd=folder)
-
-    for ca, names in (("ca", ("server", "client")), ("other-ca", ("stranger",))):
-        openssl(
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-            "-subj", f"/CN={ca}", "-keyout", f"{ca}.key", "-out", f"{ca}.pem",
-        )  # fmt: skip
-        for name in names:
-            openssl(
-                "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
-                f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr",
-            )  # fmt: skip
-            (folder / "names.ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-            openssl(
-                "x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-CAcreateserial",
-                "-days", "2", "-extfile", "names.ext", "-out", f"{name}.pem",
-            )  # fmt: skip
+    ours, others = (Authority(debian_tool("openssl"), folder, name) for name in ("ca", "other-ca"))
+    for name in ("server", "client"):
+        ours.issue(name)
+    others.issue("stranger")
     return folder
 
 
