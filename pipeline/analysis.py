@@ -11,7 +11,7 @@ from typing import TypeVar
 from pipeline.input_check import check_inputs
 from pipeline.inputs import usable_volumes
 from pipeline.label_map import implausibilities
-from pipeline.measurements import measure
+from pipeline.measured import Measured, measure_study
 from pipeline.models.protocols import Installed, Model, Models
 from pipeline.models.selection import Arrived, NoneFits, choose
 from pipeline.preparation import PreparedStudy, prepare
@@ -19,8 +19,6 @@ from pipeline.process_memory import peak_memory_mb
 from pipeline.report import (
     Finding,
     Flag,
-    Lesion,
-    Measurement,
     ModelChoice,
     Region,
     Report,
@@ -90,13 +88,8 @@ class _Analysis:
         with self._timed(Stage.SEGMENT):
             segmentation = self._guarded(Stage.SEGMENT, lambda: self._segment(study))
         with self._timed(Stage.MEASURE):
-            measured = self._guarded(Stage.MEASURE, lambda: _measure(segmentation))
-        measurements: tuple[Measurement, ...] | Skipped
-        lesions: tuple[Lesion, ...]
-        if isinstance(measured, Skipped):
-            measurements, lesions = measured, ()
-        else:
-            measurements, lesions = with_ranges(measured[0], self._ranges), measured[1]
+            measured = self._guarded(Stage.MEASURE, lambda: _measure(segmentation, study))
+        known = Measured() if isinstance(measured, Skipped) else measured
         self._flags += _disagreements(detection, tumour_type, segmentation)
         return Report(
             roles=tuple(role for role in SeriesRole if role in study.volumes),
@@ -105,12 +98,16 @@ class _Analysis:
             detection=detection,
             tumour_type=tumour_type,
             segmentation=segmentation,
-            measurements=measurements,
-            lesions=lesions,
+            measurements=measured
+            if isinstance(measured, Skipped)
+            else with_ranges(measured.measurements, self._ranges),
+            lesions=known.lesions,
             registrations=study.registrations,
             flags=tuple(self._flags),
             timings=tuple(self._timings),
             choices=tuple(self._choices),
+            brain=known.brain,
+            bidimensional=known.bidimensional,
         )
 
     @contextmanager
@@ -210,14 +207,14 @@ class _Analysis:
         return Skipped(stage=stage, code=code, reason=f"the stage '{stage}' {link}: {', '.join(fates)}")
 
 
-def _measure(segmentation: Segmentation | Skipped) -> tuple[tuple[Measurement, ...], tuple[Lesion, ...]] | Skipped:
+def _measure(segmentation: Segmentation | Skipped, study: PreparedStudy) -> Measured | Skipped:
     if isinstance(segmentation, Skipped):
         reason = f"there is no segmentation to measure: {segmentation.reason}"
         return Skipped(stage=Stage.MEASURE, code=segmentation.code, reason=reason)
-    measurements, lesions = measure(segmentation)
-    if not measurements:
+    measured = measure_study(segmentation, study)
+    if not measured.measurements:
         return Skipped(stage=Stage.MEASURE, code=SkipCode.NOTHING_SEGMENTED, reason="no tumour voxel was segmented")
-    return measurements, lesions
+    return measured
 
 
 def _disagreements(

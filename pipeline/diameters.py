@@ -49,7 +49,7 @@ def axial_diameters(mask: LabelArray, grid: Grid) -> tuple[DiameterLine, Diamete
     if box is None:
         return None
     part, part_grid = (mask[box] > 0).astype(np.uint8), crop_grid(grid, box)
-    axis = _plane_axis(part_grid)
+    axis = plane_axis(part_grid)
     if axis is None:
         # Half voxels: the resampled edge is rounded once more, and by less.
         finest = 0.5 * min(grid.spacing_mm)
@@ -82,7 +82,7 @@ def axial_diameters(mask: LabelArray, grid: Grid) -> tuple[DiameterLine, Diamete
     )
 
 
-def _plane_axis(grid: Grid) -> int | None:
+def plane_axis(grid: Grid) -> int | None:
     """The grid axis nearest to the patient's z, or None where none is near enough to give axial planes."""
     cosines = np.abs(grid.affine[2, :3]) / np.array(grid.spacing_mm)
     axis = int(np.argmax(cosines))

@@ -8,7 +8,9 @@ from enum import IntEnum, StrEnum
 
 import numpy as np
 
+from pipeline.anatomy import BidimensionalLesion, BrainFacts, Extent, Place
 from pipeline.errors import InvalidVolume
+from pipeline.followup import FollowUp
 from pipeline.volume import FloatArray, Grid, LabelArray, SeriesRole
 
 #: The cuts of the volume interval; docs/uncertainty.md says what they mean and how often they held.
@@ -209,13 +211,20 @@ class DiameterLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Lesion:
-    """One connected component of the whole tumour, numbered from 1 by falling volume."""
+    """One connected component of the whole tumour, numbered from 1 by falling volume.
+
+    extent, place: None in reports written before they were measured; `place` also where the brain was not found.
+    tracking_uid: the same lesion's at every date; empty where the patient's earlier results were not looked at.
+    """
 
     number: int
     centroid_mm: tuple[float, float, float]
     volume_ml: float
     longest: DiameterLine | None = None
     perpendicular: DiameterLine | None = None
+    extent: Extent | None = None
+    place: Place | None = None
+    tracking_uid: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,7 +258,11 @@ class StageTiming:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that leaves the pipeline for one study."""
+    """All that leaves the pipeline for one study.
+
+    brain: None where no brain was found or nothing measured. bidimensional: the enhancing lesions, targets first.
+    follow_up: None where nobody looked for earlier visits.
+    """
 
     roles: tuple[SeriesRole, ...]
     reference_role: SeriesRole
@@ -263,6 +276,9 @@ class Report:
     flags: tuple[Flag, ...] = ()
     timings: tuple[StageTiming, ...] = ()
     choices: tuple[ModelChoice, ...] = ()
+    brain: BrainFacts | None = None
+    bidimensional: tuple[BidimensionalLesion, ...] = ()
+    follow_up: FollowUp | None = None
     notice: str = field(default=RESEARCH_NOTICE)
 
     @property

@@ -10,7 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.anatomy_json import (
+    bidimensional_from_dict,
+    bidimensional_to_dict,
+    brain_from_dict,
+    brain_to_dict,
+    extent_from_dict,
+    extent_to_dict,
+    place_from_dict,
+    place_to_dict,
+)
 from pipeline.errors import PipelineError
+from pipeline.followup_json import follow_up_from_dict, follow_up_to_dict
 from pipeline.report import (
     DiameterLine,
     Finding,
@@ -65,6 +76,9 @@ def report_to_dict(report: Report) -> Json:
         "flags": [vars(flag) for flag in report.flags],
         "timings": [{**vars(timing), "stage": timing.stage.value} for timing in report.timings],
         "choices": [{**vars(choice), "stage": choice.stage.value} for choice in report.choices],
+        "brain": brain_to_dict(report.brain),
+        "bidimensional": [bidimensional_to_dict(lesion) for lesion in report.bidimensional],
+        "follow_up": follow_up_to_dict(report.follow_up),
     }
 
 
@@ -101,6 +115,10 @@ def report_from_dict(values: Mapping[str, Any], segmentation: Segmentation | Non
             choices=tuple(
                 ModelChoice(**{**choice, "stage": Stage(choice["stage"])}) for choice in values.get("choices", [])
             ),
+            # And those written before the brain was measured.
+            brain=brain_from_dict(values.get("brain")),
+            bidimensional=tuple(bidimensional_from_dict(lesion) for lesion in values.get("bidimensional", [])),
+            follow_up=follow_up_from_dict(values.get("follow_up")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ReportUnreadable(f"the report lacks a field or holds a wrong one: {error!r}") from error
@@ -215,6 +233,9 @@ def _lesion_to_dict(lesion: Lesion) -> Json:
         "volume_ml": lesion.volume_ml,
         "longest": _line_to_dict(lesion.longest),
         "perpendicular": _line_to_dict(lesion.perpendicular),
+        "extent": extent_to_dict(lesion.extent),
+        "place": place_to_dict(lesion.place),
+        "tracking_uid": lesion.tracking_uid,
     }
 
 
@@ -225,6 +246,9 @@ def _lesion_from_dict(values: Json) -> Lesion:
         volume_ml=values["volume_ml"],
         longest=_line_from_dict(values["longest"]),
         perpendicular=_line_from_dict(values["perpendicular"]),
+        extent=extent_from_dict(values.get("extent")),
+        place=place_from_dict(values.get("place")),
+        tracking_uid=values.get("tracking_uid", ""),
     )
 
 

@@ -31,7 +31,16 @@ COMPOSITION = (
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pipeline": (),
     "storage": (),
-    "web": ("storage", "pipeline.report", "pipeline.volume", "pipeline.overlay", "pipeline.nifti", "pipeline.errors"),
+    "web": (
+        "storage",
+        "pipeline.report",
+        "pipeline.anatomy",
+        "pipeline.followup",
+        "pipeline.volume",
+        "pipeline.overlay",
+        "pipeline.nifti",
+        "pipeline.errors",
+    ),
     "dicom_node.errors": (),
     "dicom_node.uids": (),
     "dicom_node.logs": (),
@@ -47,6 +56,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "dicom_node.results": (
         "pipeline.report",
+        "pipeline.anatomy",
+        "pipeline.followup",
         "pipeline.volume",
         "pipeline.overlay",
         "dicom_node.errors",

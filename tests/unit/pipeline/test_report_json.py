@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.anatomy import BidimensionalLesion, BrainFacts, BrainRegion, Extent, Place, Side
 from pipeline.measurements import measure
 from pipeline.report import (
     Finding,
@@ -27,6 +28,33 @@ from pipeline.volume import Grid, SeriesRole
 
 IDENTITY = ModelIdentity(name="m", version="1", task="detection", weights_sha256="0" * 64)
 GRID = Grid(shape=(6, 6, 6), affine=np.diag([1.0, 2.0, 3.0, 1.0]))
+EXTENT = Extent(
+    low_mm=(0.5, 1.0, 4.5),
+    high_mm=(3.5, 7.0, 7.5),
+    subject="TC",
+    maximum_diameter_mm=7.25,
+    from_mm=(0.5, 1.0, 6.0),
+    to_mm=(3.5, 7.0, 6.0),
+    surface_cm2=0.75,
+)
+PLACE = Place(
+    side=Side.RIGHT,
+    region=BrainRegion.INSULA,
+    region_sureness=0.5,
+    distance_to_midline_mm=30.0,
+    also=(BrainRegion.FRONTAL,),
+)
+BIDIMENSIONAL = BidimensionalLesion(
+    lesion=1,
+    longest_mm=12.0,
+    perpendicular_mm=10.0,
+    product_mm2=120.0,
+    measurable=True,
+    target=True,
+    least_mm=10.0,
+    slice_index=2,
+    z_mm=6.0,
+)
 
 
 def _segmentation(fill=4):
@@ -38,6 +66,7 @@ def _segmentation(fill=4):
 def _report(segmentation):
     skipped = isinstance(segmentation, Skipped)
     measurements, lesions = (segmentation, ()) if skipped else measure(segmentation)
+    lesions = tuple(replace(lesion, extent=EXTENT, place=PLACE, tracking_uid="2.25.7") for lesion in lesions)
     return Report(
         roles=(SeriesRole.T1, SeriesRole.T1CE),
         reference_role=SeriesRole.T1CE,
@@ -56,6 +85,8 @@ def _report(segmentation):
         segmentation=segmentation,
         measurements=measurements,
         lesions=lesions,
+        brain=BrainFacts(volume_ml=1400.0, tumour_share=0.02, lesion_count=1, midline_shift_mm=-1.5),
+        bidimensional=(BIDIMENSIONAL,),
         registrations=(
             RegistrationResult(
                 role=SeriesRole.T1,
@@ -83,7 +114,7 @@ def test_a_report_comes_back_equal(segmentation):
     assert report_to_dict(read) == written
     for name in ("roles", "reference_role", "detection", "tumour_type", "segmentation", "measurements", "lesions"):
         assert getattr(read, name) == getattr(report, name)
-    for name in ("registrations", "flags", "timings", "notice"):
+    for name in ("registrations", "flags", "timings", "notice", "brain", "bidimensional"):
         assert getattr(read, name) == getattr(report, name)
     assert read.reference_grid.same_as(GRID)
 
