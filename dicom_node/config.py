@@ -23,6 +23,7 @@ from dicom_node.config_sections import (
     ModelsSection,
     NodeSection,
     QuerySection,
+    ResultsSection,
     StorageSection,
     WebSection,
 )
@@ -48,6 +49,7 @@ class NodeConfig(BaseSettings):
     storage: StorageSection = StorageSection()  # type: ignore[call-arg]
     assembly: AssemblySection = AssemblySection()  # type: ignore[call-arg]
     models: ModelsSection = ModelsSection()  # type: ignore[call-arg]
+    results: ResultsSection = ResultsSection()  # type: ignore[call-arg]
     destinations: tuple[DestinationSection, ...] = ()
     delivery: DeliverySection = DeliverySection()  # type: ignore[call-arg]
     commitment: CommitmentSection = CommitmentSection()  # type: ignore[call-arg]

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from dicom_node.result_kinds import RECORD_KINDS, ResultKind
+
 
 class Section(BaseModel):
     """Frozen; an unknown key is an error."""
@@ -104,6 +106,18 @@ class ModelsSection(Section):
     explain: bool = True
 
 
+class ResultsSection(Section):
+    """The form of the result objects and of the report."""
+
+    omit_empty_frames: bool = False
+    ohif_compat: bool = True
+    language: str = Field("en", pattern="[a-z]{2,8}")
+    templates: Path | None = None
+
+
+LintProfile = Literal["dicom", "ohif", "weasis", "orthanc", "strict-pacs"]
+
+
 class DestinationSection(Section):
     """A PACS that results are sent to: a DICOM peer or a DICOMweb service."""
 
@@ -120,7 +134,9 @@ class DestinationSection(Section):
     ca_file: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
-    kinds: tuple[str, ...] = ("SEG", "SR")
+    kinds: tuple[ResultKind, ...] = RECORD_KINDS
+    fallback: tuple[ResultKind, ...] = ()
+    lint: tuple[LintProfile, ...] = ("dicom", "ohif", "weasis", "orthanc", "strict-pacs")
     timeout_s: float = Field(60.0, gt=0)
     commitment: Literal["none", "request"] = "none"
 
@@ -128,6 +144,8 @@ class DestinationSection(Section):
     def _leads_somewhere(self) -> Self:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key go together")
+        if set(self.fallback) & set(self.kinds):
+            raise ValueError("what is sent anyway, by kinds, cannot be sent in place of something, by fallback")
         if self.kind == "dicom":
             if not (self.ae_title and self.host and self.port):
                 raise ValueError("a destination of kind dicom needs ae_title, host and port")

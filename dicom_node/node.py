@@ -130,7 +130,9 @@ def build_worker(
     from dicom_node.explanations import Explanations
     from dicom_node.intake import Intake, Jobs
     from dicom_node.outward import build_deliverer, outward_loops
-    from dicom_node.runs import Routing, RunSteps
+    from dicom_node.results.stamp import EncodingOptions
+    from dicom_node.routing import Routing
+    from dicom_node.runs import RunSteps
     from dicom_node.worker import Worker
     from pipeline.models.roster import answer_digest
 
@@ -152,8 +154,11 @@ def build_worker(
         files=store.files,
         models=lambda: loaded["models"],
         routing=Routing(
-            kinds_by_destination={destination.name: destination.kinds for destination in config.destinations}
+            kinds_by_destination={destination.name: destination.kinds for destination in config.destinations},
+            fallbacks={destination.name: destination.fallback for destination in config.destinations},
+            profiles={destination.name: destination.lint for destination in config.destinations},
         ),
+        options=EncodingOptions(**config.results.model_dump()),
         software_version=version("brain-tumor-node"),
     )
     engine = Engine(

@@ -13,8 +13,10 @@ from typing import Any
 from dicom_node.errors import Permanent
 from dicom_node.inbound.headers import read_header
 from dicom_node.inbound.refusals import ObjectUnreadable
+from dicom_node.result_kinds import RECORD_KINDS
 from dicom_node.results.encoders import encode_all
 from dicom_node.results.stamp import RunStamp
+from dicom_node.results.written_report import subject_of, write_report
 from dicom_node.study import StudyFile, StudyReading, evidence_from_record, evidence_record, read_study
 from pipeline.analysis import analyse
 from pipeline.case_files import find_case_files
@@ -45,7 +47,7 @@ class OfflineResult:
 def analyse_folder(
     source: Path, out: Path, models: Models, software_version: str, progress: StageProgress
 ) -> OfflineResult:
-    """Analyse one study and write report.json, segmentation.nii.gz (0, 1, 2, 4) and, for DICOM, the result objects.
+    """Analyse one study and write report.json, .html and .pdf, segmentation.nii.gz (0, 1, 2, 4), for DICOM the objects.
 
     Raises:
         InputUnusable, StudyIneligible, pipeline.errors.PipelineError: the input cannot be analysed; nothing is written.
@@ -62,8 +64,7 @@ def analyse_folder(
     if isinstance(report.segmentation, Segmentation):
         files.append(out / "segmentation.nii.gz")
         save_labels(files[-1], report.segmentation)
-    if reading is not None:
-        files += _encode(report, reading, source, out, software_version)
+    files += _encode(report, reading, source, out, volumes[report.reference_role], software_version)
     return OfflineResult(report=report, files=tuple(files), series_roles=roles)
 
 
@@ -99,18 +100,26 @@ def _dicom_files(source: Path) -> list[StudyFile]:
     return list(found.values())
 
 
-def _encode(report: Report, reading: StudyReading, source: Path, out: Path, software_version: str) -> list[Path]:
-    evidence = evidence_from_record(evidence_record(reading, report.reference_role, source), source)
-    inputs = sorted(slice_.sop_instance_uid for series in reading.series.values() for slice_ in series.sources)
+def _encode(
+    report: Report, reading: StudyReading | None, source: Path, out: Path, volume: Volume, software_version: str
+) -> list[Path]:
+    found = {} if reading is None else reading.series
+    inputs = sorted(slice_.sop_instance_uid for series in found.values() for slice_ in series.sources)
     stamp = RunStamp(
         started_at=datetime.now(UTC),
         inputs_digest=hashlib.sha256("\n".join(inputs).encode()).hexdigest(),
         run_number=1,
         software_version=software_version,
     )
-    written = []
-    for encoded in encode_all(report, evidence, stamp):
-        path = out / f"{encoded.kind.lower()}.dcm"
-        path.write_bytes(encoded.to_bytes())
-        written.append(path)
-    return written
+    made: dict[str, bytes] = {}
+    header = None
+    if reading is not None:
+        evidence = evidence_from_record(evidence_record(reading, report.reference_role, source), source)
+        header = evidence.reference.first
+        for encoded in encode_all(report, evidence, stamp, RECORD_KINDS):
+            made[f"{encoded.kind.lower()}.dcm"] = encoded.to_bytes()
+    told = write_report(report, subject_of(header, stamp), volume)
+    made |= {"report.html": told.html.encode(), "report.pdf": told.pdf}
+    for name, data in made.items():
+        (out / name).write_bytes(data)
+    return [out / name for name in made]

@@ -44,7 +44,7 @@ def destinations_of(config: NodeConfig) -> list[Destination]:
         ConfigurationInvalid: a secret's variable is not set.
     """
     return [
-        Destination(**section.model_dump(exclude={"secret_env"}), secret=_secret(section))
+        Destination(**section.model_dump(exclude={"secret_env", "lint"}), secret=_secret(section))
         for section in config.destinations
     ]
 
@@ -98,6 +98,7 @@ def build_deliverer(config: NodeConfig, store: Store, clock: Clock) -> Deliverer
         store.files.abspath,
         policy=delivery_policy(config),
         breaker=Breaker(CircuitRepository(store.database), breaker, clock),
+        fallback={destination.name: destination.fallback for destination in destinations},
         committing=[destination.name for destination in destinations if destination.commitment == "request"],
         clock=clock,
     )

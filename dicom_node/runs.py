@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -19,14 +19,16 @@ from dicom_node.engine import Step
 from dicom_node.explanations import TELLING, telling_slices
 from dicom_node.inbound.study_facts import role_records, study_facts
 from dicom_node.intake import error_fields
-from dicom_node.results.encoders import encode_all
-from dicom_node.results.stamp import PredecessorDocument, RunStamp
+from dicom_node.results.encoders import encode_checked
+from dicom_node.results.stamp import EncodingOptions, PredecessorDocument, RunStamp
+from dicom_node.results.written_report import subject_of, write_report
+from dicom_node.routing import Routing
 from dicom_node.run_inputs import REPORT, SEGMENTATION, report_of, uploaded_volumes
 from dicom_node.study import StudyIneligible, StudyReading, evidence_from_record, evidence_record, read_study
 from dicom_node.study_rows import study_files
 from pipeline.analysis import analyse
 from pipeline.models.protocols import Models
-from pipeline.nifti import save_labels, save_volume
+from pipeline.nifti import load_nifti_volume, save_labels, save_volume
 from pipeline.report import Report, Segmentation, Stage
 from pipeline.report_json import report_to_dict
 from pipeline.volume import SeriesRole, Volume
@@ -44,20 +46,10 @@ log = structlog.get_logger("runs")
 
 REFERENCE = "reference.nii.gz"
 EVIDENCE = "evidence.json"
+LINT = "lint.json"
 
 #: Share of the progress bar at which each stage of the analysis ends, in percent.
 _STAGE_ENDS = {Stage.PREPARE: 35, Stage.DETECT: 45, Stage.CLASSIFY: 50, Stage.SEGMENT: 80, Stage.MEASURE: 85}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Routing:
-    """Which destinations receive which kinds of result: destination name to kinds."""
-
-    kinds_by_destination: Mapping[str, tuple[str, ...]]
-
-    def destinations(self, kind: str) -> list[str]:
-        """Names of the destinations that a `kind` is owed to."""
-        return [name for name, kinds in self.kinds_by_destination.items() if kind in kinds]
 
 
 class RunSteps:
@@ -74,6 +66,7 @@ class RunSteps:
         models: Callable[[], Models],
         routing: Routing,
         software_version: str,
+        options: EncodingOptions | None = None,
     ) -> None:
         self._studies = studies
         self._scans = scans
@@ -83,6 +76,7 @@ class RunSteps:
         self._models = models
         self._routing = routing
         self._software_version = software_version
+        self._options = options or EncodingOptions()
 
     def steps(self) -> list[Step]:
         """The steps in order, for `Engine`."""
@@ -163,15 +157,26 @@ class RunSteps:
         self._files.write_result(run_id, REPORT, _json(told))
 
     def encode(self, run_id: str) -> None:
-        """Write SEG and SR into the run's folder and their rows. Nothing for an upload without DICOM."""
+        """Write the result objects and the report for people into the run's folder, and the objects' rows.
+
+        An upload without DICOM gets the report for people alone.
+        """
         run = self._scans.run(run_id)
         scan = self._scans.get(run.scan_id)
         self._scans.set_progress(scan.id, 90, "report")
         folder = self._files.run_folder(run_id)
         told = json.loads((folder / REPORT).read_bytes())
+        volume, header = load_nifti_volume(folder / REFERENCE), None
+        report, stamp = report_of(folder, told), self._stamp(run)
         if (folder / EVIDENCE).is_file():
             evidence = evidence_from_record(json.loads((folder / EVIDENCE).read_bytes()), self._files.root)
-            for encoded in encode_all(report_of(folder, told), evidence, self._stamp(run)):
+            evidence, header = replace(evidence, volume=volume), evidence.reference.first
+            found: dict[str, list[dict[str, Any]]] = {}
+            checked = encode_checked(report, evidence, stamp, self._routing.kinds())
+            for encoded, defects in checked:
+                found[encoded.sop_instance_uid] = [
+                    {"code": d.code, "text": d.text, "profiles": sorted(d.profiles)} for d in defects
+                ]
                 data = encoded.to_bytes()
                 path = self._files.write_result(run_id, f"{encoded.kind.lower()}.dcm", data)
                 self._results.upsert(
@@ -186,6 +191,10 @@ class RunSteps:
                         sha256=hashlib.sha256(data).hexdigest(),
                     )
                 )
+            self._files.write_result(run_id, LINT, _json(found))
+        written = write_report(report, subject_of(header, stamp), volume, options=stamp.options)
+        self._files.write_result(run_id, "report.html", written.html.encode())
+        self._files.write_result(run_id, "report.pdf", written.pdf)
         self._scans.set_results(scan.id, told)
 
     def _stamp(self, run: RunRow) -> RunStamp:
@@ -194,32 +203,45 @@ class RunSteps:
             inputs_digest=run.inputs_digest,
             run_number=run.number,
             software_version=self._software_version,
-            predecessor=self._predecessor(run),
+            predecessors=self._predecessors(run),
+            options=self._options,
         )
 
-    def _predecessor(self, run: RunRow) -> PredecessorDocument | None:
-        """The SR of the latest run before this one that has one."""
+    def _predecessors(self, run: RunRow) -> dict[str, PredecessorDocument]:
+        """Of each kind, the object of the latest run before this one that has one."""
         study_uid = self._scans.get(run.scan_id).study_instance_uid
         numbers = {earlier.id: earlier.number for earlier in self._scans.runs_of(run.scan_id)}
-        reports = [
-            row for row in self._results.of_scan(run.scan_id) if row.kind == "SR" and numbers[row.run_id] < run.number
-        ]
-        if not reports or study_uid is None:
-            return None
-        last = reports[-1]
-        return PredecessorDocument(
-            study_instance_uid=study_uid,
-            series_instance_uid=last.series_instance_uid,
-            sop_class_uid=last.sop_class_uid,
-            sop_instance_uid=last.sop_instance_uid,
-        )
+        if study_uid is None:
+            return {}
+        return {
+            row.kind: PredecessorDocument(
+                study_instance_uid=study_uid,
+                series_instance_uid=row.series_instance_uid,
+                sop_class_uid=row.sop_class_uid,
+                sop_instance_uid=row.sop_instance_uid,
+            )
+            for row in self._results.of_scan(run.scan_id)
+            if numbers[row.run_id] < run.number
+        }
 
     def publish(self, run_id: str) -> None:
-        """Owe every result to every destination that asks for its kind; the delivery loop does the rest."""
+        """Owe every result to every destination that asks for its kind; the delivery loop does the rest.
+
+        One in which the lint found a defect by the destination's profiles is held, and the page says why.
+        """
         run = self._scans.run(run_id)
+        folder = self._files.run_folder(run_id)
+        found = json.loads((folder / LINT).read_bytes()) if (folder / LINT).is_file() else {}
         for result in self._results.of_run(run_id):
-            self._deliveries.owe(result.id, self._routing.destinations(result.kind))
-        timings = json.loads((self._files.run_folder(run_id) / REPORT).read_bytes()).get("timings", [])
+            defects = found.get(result.sop_instance_uid, [])
+            for destination in self._routing.destinations(result.kind):
+                held = self._routing.held(destination, defects)
+                if held:
+                    log.error("held", run=run_id, kind=result.kind, destination=destination, reason=held)
+                    self._deliveries.hold(result.id, destination, held)
+                else:
+                    self._deliveries.owe(result.id, [destination])
+        timings = json.loads((folder / REPORT).read_bytes()).get("timings", [])
         self._scans.finish_run(run_id, RunState.DONE, {timing["stage"]: timing["seconds"] for timing in timings})
         self._scans.apply_event_once(run.scan_id, ScanEvent.REPORTED, "results are ready to be sent")
         self._scans.set_progress(run.scan_id, 95, "deliver")

@@ -106,15 +106,14 @@ class Worker:
             rows = self._deliveries.of_scan(scan.id)
             if any(row.state is DeliveryState.OWED for row in rows):
                 continue
-            refused = sorted(
-                {f"{row.destination}: {row.last_error}" for row in rows if row.state is DeliveryState.FAILED}
-            )
+            unsent = (DeliveryState.FAILED, DeliveryState.HELD)
+            refused = sorted({f"{row.destination}: {row.last_error}" for row in rows if row.state in unsent})
             try:
                 if refused:
                     text = "not delivered: " + "; ".join(refused) + "; mend the destination, then retry"
                     self._scans.apply_event(scan.id, ScanEvent.FAIL, text, error_code="delivery-refused")
                 else:
-                    sent = {row.destination for row in rows}
+                    sent = {row.destination for row in rows}  # by fall-back, where something was replaced
                     text = (
                         "delivered to " + ", ".join(sorted(sent)) if sent else "done; no destination is owed anything"
                     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import nibabel as nib
@@ -73,6 +74,15 @@ def overlay_slice(
             inside = shown == label
             colour[inside] = (1 - opacity) * colour[inside] + opacity * np.array(rgb, np.float32)
     return colour.round().astype(np.uint8)
+
+
+def slice_index(grid: Grid, plane: Plane, point_mm: Sequence[float]) -> int:
+    """The slice across `plane` that lies nearest to a point (RAS+ mm), counted as in `grayscale_slice`."""
+    axis, sign = _grid_axes(grid)[_AXES[plane][0]]
+    voxel = (np.linalg.inv(grid.affine) @ (*point_mm, 1.0))[axis]
+    count = grid.shape[axis]
+    index = min(max(round(float(voxel)), 0), count - 1)
+    return index if sign > 0 else count - 1 - index
 
 
 def _grid_axes(grid: Grid) -> list[tuple[int, int]]:

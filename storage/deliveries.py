@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -72,6 +72,35 @@ class DeliveryRepository:
                 session.add(owed)
         session.flush()
         return _rows(session, _query().where(Delivery.result_object_id == result_object_id))
+
+    def hold(self, result_object_id: int, destination: str, reason: str) -> None:
+        """Note that the object is not fit for the destination, unless it is known there already. Raises NotFound."""
+        self._database.run(lambda session: self._hold(session, result_object_id, destination, reason))
+
+    def _hold(self, session: Session, result_object_id: int, destination: str, reason: str) -> None:
+        known = {row.destination: row.state for row in self._owe(session, result_object_id, [])}
+        self._owe(session, result_object_id, [destination])
+        if destination not in known:
+            query = select(Delivery).where(
+                Delivery.result_object_id == result_object_id, Delivery.destination == destination
+            )
+            held = session.scalars(query).one()
+            held.state, held.last_error = DeliveryState.HELD.value, one_line(reason)
+
+    def replace_by(self, delivery_id: int, kinds: Collection[str], reason: str) -> bool:
+        """Owe the destination its run's objects of these kinds in place of this one. False where there are none."""
+        with self._database.write() as session:
+            delivery = session.get(Delivery, delivery_id, with_for_update=True)
+            if delivery is None:
+                raise NotFound("delivery", delivery_id)
+            made = session.get_one(ResultObject, delivery.result_object_id)
+            query = select(ResultObject.id).where(ResultObject.run_id == made.run_id)
+            substitutes = list(session.scalars(query.where(ResultObject.kind.in_(list(kinds)))))
+            for substitute in substitutes:
+                self._owe(session, substitute, [delivery.destination])
+            if substitutes:
+                delivery.state, delivery.last_error = DeliveryState.REPLACED.value, one_line(reason)
+            return bool(substitutes)
 
     def due(
         self, now: datetime | None = None, *, limit: int = 100, destination: str | None = None

@@ -38,11 +38,17 @@ class RunState(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """`owed` until the destination took it (`sent`) or refused it for good (`failed`)."""
+    """`owed` until the destination took it (`sent`) or refused it for good (`failed`).
+
+    `held`: it has a defect that the destination's lint profiles name, and is never sent. `replaced`: the destination
+    takes no object of this SOP class, and is owed its fall-back kinds instead.
+    """
 
     OWED = "owed"
     SENT = "sent"
     FAILED = "failed"
+    HELD = "held"
+    REPLACED = "replaced"
 
 
 class ConflictKind(StrEnum):

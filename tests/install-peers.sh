@@ -3,7 +3,7 @@
 # and we may. Elsewhere the tests that need them skip and say so.
 set -eu
 missing=""
-for pair in Orthanc:orthanc storescu:dcmtk dciodvfy:dicom3tools dcm2niix:dcm2niix chromium:chromium; do
+for pair in Orthanc:orthanc storescu:dcmtk dciodvfy:dicom3tools dcm2niix:dcm2niix chromium:chromium pdftotext:poppler-utils npm:npm; do
     program=${pair%%:*}
     PATH=/usr/sbin:/usr/bin command -v "$program" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done

@@ -24,7 +24,7 @@ from pipeline.report import (
     Skipped,
     Stage,
 )
-from pipeline.volume import Grid, SeriesRole
+from pipeline.volume import Grid, SeriesRole, Volume
 from tests.mr_series import MrSeries
 
 DETECTOR = ModelIdentity(name="Detector", version="1.2", task="detection", weights_sha256="a" * 64)
@@ -54,7 +54,9 @@ def evidence_of(series: MrSeries) -> Evidence:
         slices = [SliceSource(sop_instance_uid=first.SOPInstanceUID, frame_number=count - k) for k in range(count)]
     else:
         slices = [SliceSource(sop_instance_uid=dataset.SOPInstanceUID) for dataset in series.datasets]
+    voxels = np.random.default_rng(2).uniform(0, 900, series.grid.shape).astype(np.float32)
     return Evidence(
+        volume=Volume(voxels=voxels, grid=series.grid),
         reference=ReferenceSeries(datasets=series.datasets, slices=tuple(slices), grid=series.grid),
         others=(
             SeriesEvidence(

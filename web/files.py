@@ -21,11 +21,17 @@ class Download:
 #: Key in the URL, which is also the file's name in the run's folder.
 DOWNLOADS: Mapping[str, Download] = MappingProxyType(
     {
+        "report.pdf": Download(media_type="application/pdf", label="the report, two pages"),
+        "report.html": Download(media_type="text/html", label="the same report as one page"),
         "report.json": Download(media_type="application/json", label="all findings and measurements"),
         "segmentation.nii.gz": Download(media_type="application/gzip", label="labels 0, 1, 2, 4 on the reference grid"),
         "reference.nii.gz": Download(media_type="application/gzip", label="the reference series"),
         "seg.dcm": Download(media_type="application/dicom", label="DICOM segmentation"),
+        "seg-regions.dcm": Download(
+            media_type="application/dicom", label="DICOM segmentation of the regions WT and TC"
+        ),
         "sr.dcm": Download(media_type="application/dicom", label="DICOM structured report"),
+        "sr-viewer.dcm": Download(media_type="application/dicom", label="DICOM report of the diameters, for viewers"),
     }
 )
 

@@ -29,6 +29,7 @@ from dicom_node.inbound.wire_limits import MAX_CONTROL_PDU_BYTES
 from dicom_node.outbound.dimse_status import verdict_of_status
 from dicom_node.outbound.retrieve import RETRIEVED_CLASSES, RETRIEVED_SYNTAXES
 from dicom_node.results.encoders import ENCODERS
+from dicom_node.results.seg import LABEL_MAP_STORAGE
 
 #: One status of each kind that `verdict_of_status` tells apart.
 _STATUSES = (0x0000, 0xB000, 0x0111, 0xA700, 0x0110, 0x0213, 0x0122, 0xA900, 0xC000, 0x0117)
@@ -172,8 +173,13 @@ def _sending(config: NodeConfig) -> str:
             ("abstract syntax", "UID", "transfer syntaxes proposed", "role"),
             [
                 *[
-                    (named(one.sop_class_uid), one.sop_class_uid, f"one context each: {_offered()}", "SCU")
-                    for one in ENCODERS
+                    (
+                        named(uid),
+                        uid,
+                        "RLE Lossless" if uid == LABEL_MAP_STORAGE else f"one context each: {_offered()}",
+                        "SCU",
+                    )
+                    for uid in dict.fromkeys(one.sop_class_uid for one in ENCODERS)
                 ],
                 *uid_rows([str(StorageCommitmentPushModel)], "uncompressed; where `commitment: request`", "SCU"),
                 *uid_rows([str(Verification)], "uncompressed; `tumor-node echo`, `check`, `doctor`", "SCU"),

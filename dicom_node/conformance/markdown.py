@@ -13,6 +13,10 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
 
 
+#: Younger than the library's list.
+_YOUNGER = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}
+
+
 def document(*blocks: str) -> str:
     """Blocks with an empty line between them, and one line end."""
     return "\n\n".join(block.strip("\n") for block in blocks if block) + "\n"
@@ -20,7 +24,7 @@ def document(*blocks: str) -> str:
 
 def named(uid: str) -> str:
     """A UID's name where the standard gives it one."""
-    name = UID(uid).name
+    name = _YOUNGER.get(uid, UID(uid).name)
     return "private" if name == uid else name
 
 

@@ -61,7 +61,7 @@ def _common() -> str:
                 ("Series Description", f"begins with '{SERIES_DESCRIPTION_PREFIX}'"),
                 ("Series Number", f"{FIRST_SERIES_NUMBER + 1} and up, ten for each run"),
                 ("Series and SOP Instance UID", "below 2.25, derived from study, inputs, run, software and weights"),
-                ("Transfer Syntax UID", "Explicit VR Little Endian"),
+                ("Transfer Syntax UID", "Explicit VR Little Endian; of LABELMAP, RLE Lossless"),
             ],
         ),
         table(("result", "SOP class UID"), [(one.kind, one.sop_class_uid) for one in ENCODERS]),
@@ -74,17 +74,19 @@ def _segmentation() -> str:
         "BINARY, on the grid and Frame of Reference of one source series, a frame for every slice and segment, "
         "empty ones "
         f"included. Content Label BTN_SEG; Content Description '{CONTENT_DESCRIPTION}'; Segment Algorithm Type "
-        "AUTOMATIC.",
+        "AUTOMATIC. NCR, ED and ET, which do not overlap, are SEG; WT and TC, which do, are SEG-REGIONS (Content Label "
+        "BTN_REGIONS). LABELMAP, where a destination asks for it, is a label map of the first three, RLE Lossless. By "
+        "choice (`results.omit_empty_frames`) the empty frames are left out.",
         table(
             ("segment", "property type", "code", "colour (RGB)"),
             [
                 (
-                    f"{kind.name} ({kind.label.name})",
+                    kind.text,
                     kind.property_type.meaning,
                     f"({kind.property_type.value}, {kind.property_type.scheme_designator})",
                     ", ".join(map(str, kind.rgb)),
                 )
-                for kind in codes.SEGMENT_KINDS
+                for kind in (*codes.SEGMENT_KINDS, *codes.REGION_KINDS)
             ],
         ),
     )
@@ -101,6 +103,12 @@ def _report() -> str:
         "Predecessor Documents "
         "Sequence.",
         f"Each carries: '{RESEARCH_NOTICE}'",
+        "SR-VIEWER has the same frame and holds the diameters alone, with their ends as SCOORD on a source image, or "
+        "as SCOORD3D.",
+        "#### 8.1.4 SC, KO and PDF",
+        "Sent where a destination asks for them, SC and PDF also in place of what it refuses: an RGB Secondary Capture "
+        "(Image Type DERIVED, SECONDARY, MONTAGE), a Key Object Selection 'Of Interest' of source images, and an "
+        "Encapsulated PDF, which names the patient (Burned In Annotation YES).",
     )
 
 

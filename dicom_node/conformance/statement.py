@@ -50,7 +50,7 @@ def _overview() -> str:
             [
                 (named(Verification), _YES, _YES),
                 ("Storage of the classes of 8.5", _NO, _YES),
-                *[(named(one.sop_class_uid), _YES, _YES) for one in ENCODERS],
+                *[(named(uid), _YES, _YES) for uid in dict.fromkeys(one.sop_class_uid for one in ENCODERS)],
                 (named(StorageCommitmentPushModel), _CHOICE, _YES),
                 ("Query (Study Root)", _CHOICE, _NO),
                 ("Retrieve (Study Root, C-GET or C-MOVE)", _CHOICE, _NO),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 from pynetdicom.sop_class import (
     StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
@@ -22,6 +22,7 @@ from dicom_node.outbound.probing import Obstacle, connect, negotiate, shake_hand
 from dicom_node.outbound.sending import Destination
 from dicom_node.outbound.tls import DestinationTlsInvalid, client_context
 from dicom_node.outward import destinations_of, pacs_of, reach
+from dicom_node.result_kinds import ResultKind
 from dicom_node.results.encoders import ENCODERS
 from dicom_node.uids import derive_uid
 from storage.clock import Clock, utc_now
@@ -51,9 +52,11 @@ _REMEDY = {
 def proposals(config: NodeConfig, destination: Destination) -> list[tuple[str, str | None]]:
     """The presentation contexts that are proposed to a DICOM destination over time: SOP class, transfer syntax."""
     found: list[tuple[str, str | None]] = []
-    for kind in destination.kinds:
+    for kind in (*destination.kinds, *destination.fallback):
         if kind in SOP_CLASS_OF_KIND:
-            found += [(SOP_CLASS_OF_KIND[kind], uid) for uid in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)]
+            plain = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+            syntaxes = (RLELossless,) if kind == ResultKind.LABELMAP else plain
+            found += [(SOP_CLASS_OF_KIND[kind], uid) for uid in syntaxes if (SOP_CLASS_OF_KIND[kind], uid) not in found]
     if destination.commitment == "request":
         found.append((StorageCommitmentPushModel, None))
     if destination.name == config.query.destination:

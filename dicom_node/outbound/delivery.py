@@ -27,16 +27,20 @@ _A_ROUND = 100
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryTally:
-    """What one round came to: rows sent, put off to a later attempt, failed for good."""
+    """What one round came to: rows sent, put off to a later attempt, failed for good, replaced by a fall-back."""
 
     sent: int = 0
     put_off: int = 0
     failed: int = 0
+    replaced: int = 0
 
     def __add__(self, other: DeliveryTally) -> DeliveryTally:
         """The sum of two rounds."""
         return DeliveryTally(
-            sent=self.sent + other.sent, put_off=self.put_off + other.put_off, failed=self.failed + other.failed
+            sent=self.sent + other.sent,
+            put_off=self.put_off + other.put_off,
+            failed=self.failed + other.failed,
+            replaced=self.replaced + other.replaced,
         )
 
 
@@ -45,9 +49,9 @@ class Deliverer:
 
     senders: by destination name; rows of other names stay owed until their destination is configured again.
     resolve: from a row's relative path to the file. breaker: leaves destinations alone that refuse everything.
-    committing: destinations that are asked for storage commitment of what they took. Safe to call from several threads
-    or processes: a row is leased to one caller, and a second send of the same bytes under the same UID would harm
-    nothing.
+    committing: destinations that are asked for storage commitment of what they took. fallback: by destination, the
+    kinds it is owed in place of an object whose SOP class it refuses. Safe to call from several threads or processes: a
+    row is leased to one caller, and a second send of the same bytes under the same UID would harm nothing.
     """
 
     def __init__(
@@ -59,10 +63,12 @@ class Deliverer:
         policy: BackoffPolicy | None = None,
         breaker: Breaker | None = None,
         committing: Collection[str] = (),
+        fallback: Mapping[str, Sequence[str]] | None = None,
         clock: Clock = utc_now,
     ) -> None:
         self._breaker = breaker
         self._committing = frozenset(committing)
+        self._fallback = {name: tuple(kinds) for name, kinds in (fallback or {}).items() if kinds}
         self._deliveries = deliveries
         self._senders = dict(senders)
         self._resolve = resolve
@@ -91,6 +97,8 @@ class Deliverer:
             rows = self._deliveries.due(self._clock(), destination=destination, limit=limit)
             round_tally = self._deliver(destination, rows)
             tally, taken = tally + round_tally, taken + len(rows)
+            if round_tally.replaced:
+                continue  # what goes instead is due now
             if len(rows) < limit or not round_tally.sent:
                 break
         return tally
@@ -110,7 +118,9 @@ class Deliverer:
             for (row, _), outcome in zip(ready, outcomes, strict=True):
                 tally += self._settle(row, outcome)
             if self._breaker is not None:
-                self._breaker.observe(destination, outcomes)
+                # What has a substitute says nothing of how the destination takes the rest.
+                counted = [o for o in outcomes if not (o.class_refused and destination in self._fallback)]
+                self._breaker.observe(destination, counted)
         return tally
 
     def _give_up_old(self, destination: str) -> DeliveryTally:
@@ -167,12 +177,23 @@ class Deliverer:
                 owed_since=row.created_at,
                 now=self._clock(),
             )
+        if outcome.class_refused and self._replaced(row, outcome):
+            return DeliveryTally(replaced=1)
         self._deliveries.mark_failed(row.id, next_at, outcome.text)
         if next_at is None:
             _log.error("gave up sending %s", told)
             return DeliveryTally(failed=1)
         _log.warning("not sent %s; attempt %d follows at %s", told, row.attempts + 1, next_at.isoformat())
         return DeliveryTally(put_off=1)
+
+    def _replaced(self, row: DeliveryRow, outcome: SendOutcome) -> bool:
+        """Owe the destination its fall-back kinds of the same run; False where it has none, or the run made none."""
+        kinds = self._fallback.get(row.destination, ())
+        if row.kind in kinds or not self._deliveries.replace_by(row.id, kinds, outcome.text):
+            return False
+        told = f"{row.kind} {row.sop_instance_uid} to {row.destination}: {outcome.text}"
+        _log.warning("not sent %s; %s instead", told, ", ".join(kinds))
+        return True
 
 
 def _verdict(row: DeliveryRow, verdict: Verdict, text: str) -> SendOutcome:

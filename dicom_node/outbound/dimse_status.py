@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dicom_node.outbound.sending import Verdict
 
+CLASS_NOT_SUPPORTED = 0x0122
+
 
 def verdict_of_status(status: int) -> tuple[Verdict, str]:
     """What a C-STORE status means for a delivery, and one line that says so.
@@ -23,7 +25,7 @@ def verdict_of_status(status: int) -> tuple[Verdict, str]:
         return Verdict.RETRY, f"the peer could not process it now, {shown}"
     if 0xA700 <= status <= 0xA7FF:
         return Verdict.RETRY, f"the peer is out of resources, {shown}"
-    if status == 0x0122:
+    if status == CLASS_NOT_SUPPORTED:
         return Verdict.REFUSED, f"the peer does not support the SOP class, {shown}"
     if 0xA900 <= status <= 0xA9FF:
         return Verdict.REFUSED, f"the peer says the data does not match the SOP class, {shown}"

@@ -19,7 +19,7 @@ from dicom_node.outbound.association import (
     why_class_refused,
     why_not_established,
 )
-from dicom_node.outbound.dimse_status import verdict_of_status
+from dicom_node.outbound.dimse_status import CLASS_NOT_SUPPORTED, verdict_of_status
 from dicom_node.outbound.sending import Destination, OutgoingObject, SendOutcome, Verdict
 
 _ANSWERED = "answered"
@@ -39,9 +39,7 @@ class DicomSender:
         try:
             with association(self._destination, self._our_ae_title, _contexts(objects)) as peer:
                 if all_contexts_refused(peer):
-                    return tuple(
-                        _outcome(item, Verdict.REFUSED, why_class_refused(peer, item.sop_class_uid)) for item in objects
-                    )
+                    return tuple(_class_refused(peer, item) for item in objects)
                 if not peer.is_established:
                     text, away = f"no association: {why_not_established(peer)}", turned_away(peer)
                     return tuple(_outcome(item, Verdict.RETRY, text, turned_away=away) for item in objects)
@@ -92,7 +90,7 @@ def _contexts(objects: Sequence[OutgoingObject]) -> Iterator[tuple[str, str]]:
 
 def _send_one(peer: Any, item: OutgoingObject, number: int, taken: set[str]) -> SendOutcome:
     if item.sop_class_uid not in taken:
-        return _outcome(item, Verdict.REFUSED, why_class_refused(peer, item.sop_class_uid))
+        return _class_refused(peer, item)
     if not peer.is_established:
         return _outcome(item, Verdict.RETRY, "the association ended before this object")
     try:
@@ -107,7 +105,18 @@ def _send_one(peer: Any, item: OutgoingObject, number: int, taken: set[str]) -> 
     if status is None:
         return _outcome(item, Verdict.RETRY, "no answer: time-out, or the peer ended the connection")
     verdict, text = verdict_of_status(int(status))
-    return SendOutcome(sop_instance_uid=item.sop_instance_uid, verdict=verdict, text=text, status=int(status))
+    return SendOutcome(
+        sop_instance_uid=item.sop_instance_uid,
+        verdict=verdict,
+        text=text,
+        status=int(status),
+        class_refused=status == CLASS_NOT_SUPPORTED,
+    )
+
+
+def _class_refused(peer: Any, item: OutgoingObject) -> SendOutcome:
+    text = why_class_refused(peer, item.sop_class_uid)
+    return SendOutcome(sop_instance_uid=item.sop_instance_uid, verdict=Verdict.REFUSED, text=text, class_refused=True)
 
 
 def _outcome(item: OutgoingObject, verdict: Verdict, text: str, *, turned_away: bool = False) -> SendOutcome:

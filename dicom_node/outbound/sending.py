@@ -16,8 +16,8 @@ class Destination:
     """One receiver of results.
 
     name: what deliveries are kept under. kind: a key of `destinations.SENDERS`. kinds: the results it gets ('SEG',
-    'SR'). timeout_s: for the connection, and again for each answer. commitment: whether it is asked, after each object
-    sent, to commit itself to keeping it.
+    'SR'). fallback: those it gets in place of what it refuses by its SOP class. timeout_s: for the connection, and
+    again for each answer. commitment: whether it is asked, after each object sent, to commit itself to keeping it.
 
     ae_title, host and port lead to a DICOM peer, over TLS where `tls`; url to a DICOMweb service, with how to sign in
     there (secret: the password or token). ca_file: whose certificates are trusted, None for what the system trusts.
@@ -30,6 +30,7 @@ class Destination:
     port: int = 0
     kind: str = "dicom"
     kinds: tuple[str, ...] = ("SEG", "SR")
+    fallback: tuple[str, ...] = ()
     timeout_s: float = 60.0
     commitment: Literal["none", "request"] = "none"
     url: str = ""
@@ -79,8 +80,9 @@ class Verdict(StrEnum):
 class SendOutcome:
     """The verdict on one object. status: the DIMSE status where one came. text: one line, without patient data.
 
-    turned_away: the peer refused us before it saw the object, and says that it always will (unknown AE title, wrong
-    password). The object stays owed; the destination is then left alone for a while.
+    class_refused: the peer takes no object of this SOP class, and says so. turned_away: the peer refused us before it
+    saw the object, and says that it always will (unknown AE title, wrong password). The object stays owed; the
+    destination is then left alone for a while.
     """
 
     sop_instance_uid: str
@@ -88,6 +90,7 @@ class SendOutcome:
     text: str
     status: int | None = None
     turned_away: bool = False
+    class_refused: bool = False
 
 
 class ResultSender(Protocol):

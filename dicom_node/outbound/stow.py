@@ -12,7 +12,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_node.outbound.dicomweb import client_for, close, why_failed
-from dicom_node.outbound.dimse_status import verdict_of_status
+from dicom_node.outbound.dimse_status import CLASS_NOT_SUPPORTED, verdict_of_status
 from dicom_node.outbound.sending import Destination, OutgoingObject, SendOutcome, Verdict
 
 #: A request is built in memory; objects are shared out over requests of about this size.
@@ -117,5 +117,10 @@ def _outcome(
     item: OutgoingObject, verdict: Verdict, text: str, *, status: int | None = None, turned_away: bool = False
 ) -> SendOutcome:
     return SendOutcome(
-        sop_instance_uid=item.sop_instance_uid, verdict=verdict, text=text, status=status, turned_away=turned_away
+        sop_instance_uid=item.sop_instance_uid,
+        verdict=verdict,
+        text=text,
+        status=status,
+        turned_away=turned_away,
+        class_refused=status == CLASS_NOT_SUPPORTED,
     )

@@ -14,7 +14,8 @@ from types import MappingProxyType
 
 from pydicom.sr.coding import Code
 
-from pipeline.report import Label, SkipCode, Stage
+from pipeline.overlay import LABEL_COLOURS
+from pipeline.report import REGION_LABELS, Label, Region, SkipCode, Stage
 
 PRIVATE_SCHEME = "99BTN"
 PRIVATE_SCHEME_NAME = "Brain tumor node"
@@ -39,6 +40,7 @@ LOWER_UNCERTAINTY = Code("371885007", "SCT", "-, range of lower measurement unce
 PROBABILITY = Code("122157", "DCM", "Probability")  # PS3.16 annex D
 PRESENT = Code("52101004", "SCT", "Present")  # CID 240
 ABSENT = Code("272519000", "SCT", "Absent")  # CID 240
+OF_INTEREST = Code("113000", "DCM", "Of Interest")  # CID 7010
 COMMENT = Code("121106", "DCM", "Comment")  # CID 12101
 PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")  # CID 7005
 QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")  # TID 1500's own container
@@ -62,6 +64,7 @@ RATIO = Code("1", "UCUM", "no units")
 
 # Ours. No context group holds a predicted tumour type, or the state of an algorithm's stage.
 PREDICTED_TYPE = Code("TUMOR-TYPE", PRIVATE_SCHEME, "Tumor type suggested by an image classifier")
+REPLACED_RESULT = Code("REPLACED", PRIVATE_SCHEME, "Result of an earlier analysis that this one replaces")
 STAGE_COMPLETED = Code("COMPLETED", PRIVATE_SCHEME, "Stage completed")
 
 _SKIP_VALUES: Mapping[SkipCode, str] = MappingProxyType(
@@ -97,28 +100,59 @@ _QUANTITIES: Mapping[str, Code] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentKind:
-    """How one label of a segmentation is named in SEG and SR. rgb: 0..255, shown by viewers."""
+    """How one segment is named in SEG and SR.
 
-    label: Label
+    subject: the measurements' word for it ('ET', 'WT', ...). labels: the voxels it unites. rgb: 0..255.
+    """
+
+    subject: str
+    labels: tuple[Label, ...]
     name: str
     property_type: Code
     rgb: tuple[int, int, int]
 
+    @property
+    def text(self) -> str:
+        """Segment Label, which is also what the SR calls it."""
+        return f"{self.name} ({self.subject})"
 
-#: The segments, in the order of their numbers. RESULTS: disjoint compartments, CID 7168.
+
+#: The compartments, in the order of their segment numbers: disjoint, each of CID 7168.
 SEGMENT_KINDS: tuple[SegmentKind, ...] = (
-    SegmentKind(label=Label.NCR, name="Necrotic tumor core", property_type=NECROSIS, rgb=(216, 191, 216)),
-    SegmentKind(label=Label.ED, name="Edema", property_type=EDEMA, rgb=(140, 224, 228)),
-    SegmentKind(label=Label.ET, name="Enhancing tumor", property_type=ENHANCING_LESION, rgb=(255, 60, 60)),
+    SegmentKind(
+        subject="NCR",
+        labels=(Label.NCR,),
+        name="Necrotic tumor core",
+        property_type=NECROSIS,
+        rgb=LABEL_COLOURS[Label.NCR],
+    ),
+    SegmentKind(subject="ED", labels=(Label.ED,), name="Edema", property_type=EDEMA, rgb=LABEL_COLOURS[Label.ED]),
+    SegmentKind(
+        subject="ET",
+        labels=(Label.ET,),
+        name="Enhancing tumor",
+        property_type=ENHANCING_LESION,
+        rgb=LABEL_COLOURS[Label.ET],
+    ),
 )
 
-#: What a measurement's subject is called, besides the segments: composites have no segment of their own.
+#: The composites, which contain one another and so have a SEG of their own; types of CID 7151.
+REGION_KINDS: tuple[SegmentKind, ...] = (
+    SegmentKind(
+        subject="WT",
+        labels=REGION_LABELS[Region.WT],
+        name="Whole tumor",
+        property_type=LESION_OF_BRAIN,
+        rgb=(86, 180, 73),
+    ),
+    SegmentKind(
+        subject="TC", labels=REGION_LABELS[Region.TC], name="Tumor core", property_type=NEOPLASM, rgb=(255, 196, 40)
+    ),
+)
+
+#: What a measurement's subject is called.
 SUBJECTS: Mapping[str, tuple[str, Code]] = MappingProxyType(
-    {
-        "WT": ("Whole tumor (WT)", LESION_OF_BRAIN),
-        "TC": ("Tumor core (TC)", NEOPLASM),
-        **{kind.label.name: (f"{kind.name} ({kind.label.name})", kind.property_type) for kind in SEGMENT_KINDS},
-    }
+    {kind.subject: (kind.text, kind.property_type) for kind in (*REGION_KINDS, *SEGMENT_KINDS)}
 )
 
 

@@ -5,16 +5,22 @@ A new kind is one class in its own file and one entry here (docs/adding-a-result
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from dicom_node.errors import Permanent
+from dicom_node.result_kinds import ResultKind
 from dicom_node.results.encoded import EncodedObject
 from dicom_node.results.evidence import Evidence
-from dicom_node.results.lint import Defect, lint
-from dicom_node.results.seg import SegmentationEncoder
+from dicom_node.results.key_objects import KeyObjectEncoder
+from dicom_node.results.lint import lint
+from dicom_node.results.lint_rule import Defect
+from dicom_node.results.secondary_capture import CaptureEncoder
+from dicom_node.results.seg import COMPARTMENTS, LABELMAP, REGIONS, SegmentationEncoder
 from dicom_node.results.sr import ReportEncoder
+from dicom_node.results.sr_viewer import ViewerReportEncoder
 from dicom_node.results.stamp import RunStamp
+from dicom_node.results.written_report import PdfEncoder
 from pipeline.report import Report
 
 
@@ -42,7 +48,17 @@ class ResultEncoder(Protocol):
         ...
 
 
-ENCODERS: tuple[ResultEncoder, ...] = (SegmentationEncoder(), ReportEncoder())
+#: In the order they are made: an object refers to those before it.
+ENCODERS: tuple[ResultEncoder, ...] = (
+    SegmentationEncoder(COMPARTMENTS),
+    SegmentationEncoder(REGIONS),
+    SegmentationEncoder(LABELMAP),
+    ReportEncoder(),
+    ViewerReportEncoder(),
+    CaptureEncoder(),
+    KeyObjectEncoder(),
+    PdfEncoder(),
+)
 
 
 class ResultDefective(Permanent):
@@ -58,20 +74,40 @@ class ResultDefective(Permanent):
 
 
 def encode_all(
-    report: Report, evidence: Evidence, stamp: RunStamp, encoders: Sequence[ResultEncoder] = ENCODERS
+    report: Report,
+    evidence: Evidence,
+    stamp: RunStamp,
+    kinds: Collection[str] = (ResultKind.SEG, ResultKind.SR),
+    encoders: Sequence[ResultEncoder] = ENCODERS,
 ) -> tuple[EncodedObject, ...]:
-    """Every result of a run, in order, each without a defect.
+    """The results of these kinds, in the order of the encoders, each without a defect.
 
     Raises:
         ResultDefective: an encoder wrote an object that `lint` finds fault with.
     """
+    checked = encode_checked(report, evidence, stamp, kinds, encoders)
+    for result, defects in checked:
+        if defects:
+            raise ResultDefective(result.kind, defects)
+    return tuple(result for result, _ in checked)
+
+
+def encode_checked(
+    report: Report,
+    evidence: Evidence,
+    stamp: RunStamp,
+    kinds: Collection[str],
+    encoders: Sequence[ResultEncoder] = ENCODERS,
+) -> list[tuple[EncodedObject, tuple[Defect, ...]]]:
+    """The results of these kinds, each with every defect that a profile of the lint finds in it."""
     encoded: list[EncodedObject] = []
+    checked = []
     for encoder in encoders:
+        if encoder.kind not in kinds:
+            continue
         result = encoder.encode(report, evidence, stamp, tuple(encoded))
         if result is None:
             continue
-        defects = lint(result.dataset, evidence)
-        if defects:
-            raise ResultDefective(result.kind, defects)
         encoded.append(result)
-    return tuple(encoded)
+        checked.append((result, lint(result.dataset, evidence)))
+    return checked

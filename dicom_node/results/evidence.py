@@ -6,7 +6,7 @@ results are written in this order and never re-sorted by position alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
 from dicom_node.errors import Permanent
-from pipeline.volume import Grid, SeriesRole
+from pipeline.volume import Grid, SeriesRole, Volume
 
 #: RAS+ and LPS+ differ by the sign of x and y; the same diagonal leads both ways.
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -133,12 +133,26 @@ class ReferenceSeries:
         return str(self.first.FrameOfReferenceUID)
 
 
+@dataclass(frozen=True, kw_only=True)
+class HistoryPoint:
+    """One earlier study of the patient, or this one. study_date: YYYYMMDD. volumes_ml: by subject ('WT', 'ET', ...)."""
+
+    study_date: str
+    volumes_ml: Mapping[str, float]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    """All source images of one analysis."""
+    """All source images of one analysis.
+
+    volume: the reference series' voxels on its grid, for pictures; None where none are to be drawn. history: the
+    patient's studies by date, this one the last; empty where no earlier one is known.
+    """
 
     reference: ReferenceSeries
     others: tuple[SeriesEvidence, ...] = ()
+    volume: Volume | None = None
+    history: tuple[HistoryPoint, ...] = ()
 
 
 def slice_geometry(reference: ReferenceSeries, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

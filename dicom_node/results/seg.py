@@ -7,17 +7,20 @@ in the order of the source slices, so no coordinate is computed at all and every
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import highdicom
 import numpy as np
 from highdicom.color import CIELabColor
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless, SegmentationStorage
 
+from dicom_node.result_kinds import ResultKind
 from dicom_node.results.codes import (
     ARTIFICIAL_INTELLIGENCE,
     BRAIN,
     MORPHOLOGICALLY_ABNORMAL,
+    REGION_KINDS,
     SEGMENT_KINDS,
     SegmentKind,
 )
@@ -28,6 +31,7 @@ from dicom_node.results.stamp import (
     EQUIPMENT_NAME,
     SERIES_DESCRIPTION_PREFIX,
     RunStamp,
+    cite_replaced,
     equipment_arguments,
     finish,
     plain_text,
@@ -35,16 +39,60 @@ from dicom_node.results.stamp import (
     series_number,
     tracking_uid,
 )
-from pipeline.report import ModelIdentity, Report, Segmentation, Skipped
+from pipeline.report import Label, ModelIdentity, Report, Segmentation, Skipped
 
+#: Younger than the copy of the SOP classes that pydicom carries.
+LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 CONTENT_DESCRIPTION = "Research use only; not clinically validated"
 
 
-class SegmentationEncoder:
-    """BINARY segments NCR, ED and ET that do not overlap; labels without a voxel get no segment."""
+@dataclass(frozen=True, kw_only=True)
+class SegForm:
+    """How one kind of SEG is written. number: its place among the run's series, 1..9.
 
-    kind = "SEG"
-    sop_class_uid = str(SegmentationStorage)
+    labelmap: one frame a slice that holds segment numbers, RLE; else one bit a voxel, segment and slice, uncompressed.
+    """
+
+    kind: str
+    segments: tuple[SegmentKind, ...]
+    number: int
+    description: str
+    content_label: str
+    labelmap: bool = False
+
+
+COMPARTMENTS = SegForm(
+    kind=ResultKind.SEG,
+    segments=SEGMENT_KINDS,
+    number=1,
+    description="Tumor segmentation (research)",
+    content_label="BTN_SEG",
+)
+#: WT and TC overlap, which some viewers take for a fault: they never share an object with the compartments.
+REGIONS = SegForm(
+    kind=ResultKind.SEG_REGIONS,
+    segments=REGION_KINDS,
+    number=3,
+    description="Tumor regions WT and TC (research)",
+    content_label="BTN_REGIONS",
+)
+LABELMAP = SegForm(
+    kind=ResultKind.LABELMAP,
+    segments=SEGMENT_KINDS,
+    number=5,
+    description="Tumor label map (research)",
+    content_label="BTN_LABELMAP",
+    labelmap=True,
+)
+
+
+class SegmentationEncoder:
+    """One SEG: by default the compartments NCR, ED and ET. What has no voxel gets no segment."""
+
+    def __init__(self, form: SegForm = COMPARTMENTS) -> None:
+        self.kind: str = str(form.kind)
+        self.sop_class_uid = LABEL_MAP_STORAGE if form.labelmap else str(SegmentationStorage)
+        self._form = form
 
     def encode(
         self, report: Report, evidence: Evidence, stamp: RunStamp, previous: Sequence[EncodedObject]
@@ -54,55 +102,63 @@ class SegmentationEncoder:
         Raises:
             EvidenceMismatch: the segmentation is on another grid than the reference series.
         """
-        segmentation = report.segmentation
+        segmentation, form = report.segmentation, self._form
         if isinstance(segmentation, Skipped) or not segmentation.labels.any():
             return None
         reference = evidence.reference
         if not segmentation.grid.same_as(reference.grid, tolerance_mm=1e-2):
             raise EvidenceMismatch(reference.series_instance_uid, "the segmentation is not on its grid")
-        kinds = present_kinds(segmentation)
+        kinds = present_kinds(segmentation, form.segments)
         dataset = highdicom.seg.Segmentation(
             source_images=source_images(reference),
-            pixel_array=segment_numbers(segmentation, kinds).transpose(2, 1, 0),
-            segmentation_type="BINARY",
+            pixel_array=_pixels(segmentation, kinds),
+            segmentation_type="LABELMAP" if form.labelmap else "BINARY",
             segment_descriptions=[
                 _description(number, kind, segmentation.model, reference) for number, kind in enumerate(kinds, 1)
             ],
             series_instance_uid=result_uid(self.kind, "series", report, reference, stamp),
-            series_number=series_number(stamp, 1),
+            series_number=series_number(stamp, form.number),
             sop_instance_uid=result_uid(self.kind, "instance", report, reference, stamp),
             instance_number=1,
-            series_description=f"{SERIES_DESCRIPTION_PREFIX}Tumor segmentation (research)",
-            content_label="BTN_SEG",
+            series_description=f"{SERIES_DESCRIPTION_PREFIX}{form.description}",
+            content_label=form.content_label,
             content_description=CONTENT_DESCRIPTION,
             content_creator_name=f"{EQUIPMENT_NAME}^",
-            transfer_syntax_uid=ExplicitVRLittleEndian,
+            transfer_syntax_uid=RLELossless if form.labelmap else ExplicitVRLittleEndian,
             # Viewers have mapped frames to slices wrongly where empty ones were left out.
-            omit_empty_frames=False,
+            omit_empty_frames=stamp.options.omit_empty_frames,
             **equipment_arguments(report, reference, stamp),
         )
         finish(dataset, reference, stamp)
+        cite_replaced(dataset, self.kind, stamp)
         restore_references(dataset, reference)
         _set_dimension_uid(dataset, result_uid(self.kind, "dimensions", report, reference, stamp))
         return EncodedObject(kind=self.kind, dataset=dataset)
 
 
-def present_kinds(segmentation: Segmentation) -> tuple[SegmentKind, ...]:
+def present_kinds(segmentation: Segmentation, kinds: Sequence[SegmentKind] = SEGMENT_KINDS) -> tuple[SegmentKind, ...]:
     """The kinds of segment with at least one voxel; segment number n is the n-th of them."""
-    return tuple(kind for kind in SEGMENT_KINDS if (segmentation.labels == kind.label).any())
+    present = {int(value) for value in np.unique(segmentation.labels)}
+    return tuple(kind for kind in kinds if present & {int(label) for label in kind.labels})
 
 
-def segment_numbers(segmentation: Segmentation, kinds: Sequence[SegmentKind]) -> np.ndarray:
-    """uint8 (I, J, K): 0, or the number of the voxel's segment."""
-    numbers = np.zeros_like(segmentation.labels)
-    for number, kind in enumerate(kinds, 1):
-        numbers[segmentation.labels == kind.label] = number
-    return numbers
+def _pixels(segmentation: Segmentation, kinds: Sequence[SegmentKind]) -> np.ndarray:
+    """uint8 (slices, rows, columns) of segment numbers, or, where segments overlap, (..., segments) of 0 and 1."""
+    labels = segmentation.labels.transpose(2, 1, 0)
+    if sum(len(kind.labels) for kind in kinds) == len({label for kind in kinds for label in kind.labels}):
+        numbers = np.zeros(int(max(Label)) + 1, np.uint8)
+        for number, kind in enumerate(kinds, 1):
+            numbers[list(kind.labels)] = number
+        return numbers[labels]
+    inside = np.zeros((len(kinds), int(max(Label)) + 1), np.uint8)
+    for row, kind in zip(inside, kinds, strict=True):
+        row[list(kind.labels)] = 1
+    return np.moveaxis(np.stack([row[labels] for row in inside]), 0, -1)
 
 
 def segment_tracking_id(kind: SegmentKind) -> str:
-    """Tracking ID of a compartment; the same in every study of a patient."""
-    return f"{EQUIPMENT_NAME} {kind.label.name}"
+    """Tracking ID of a segment; the same in every study of a patient."""
+    return f"{EQUIPMENT_NAME} {kind.subject}"
 
 
 def _description(
@@ -111,7 +167,7 @@ def _description(
     name, version = plain_text(model.name, 64), plain_text(model.version, 64)
     description = highdicom.seg.SegmentDescription(
         segment_number=number,
-        segment_label=f"{kind.name} ({kind.label.name})",
+        segment_label=kind.text,
         segmented_property_category=MORPHOLOGICALLY_ABNORMAL,
         segmented_property_type=kind.property_type,
         algorithm_type="AUTOMATIC",
@@ -122,7 +178,7 @@ def _description(
             source=EQUIPMENT_NAME,
             parameters={"weights_sha256": model.weights_sha256},
         ),
-        tracking_uid=tracking_uid(reference, kind.label.name),
+        tracking_uid=tracking_uid(reference, kind.subject),
         tracking_id=segment_tracking_id(kind),
         anatomic_regions=[BRAIN],
         display_color=CIELabColor.from_rgb(*kind.rgb),

@@ -54,13 +54,14 @@ def restore_references(result: Dataset, reference: ReferenceSeries) -> None:
         true = reference.slices[int(source.ReferencedFrameNumber) - 1]
         source.ReferencedSOPInstanceUID = true.sop_instance_uid
         source.ReferencedFrameNumber = true.frame_number
-    result.SourceImageSequence = [_reference_to(dataset) for dataset in reference.datasets]
+    result.SourceImageSequence = [reference_to(dataset) for dataset in reference.datasets]
     result.ReferencedSeriesSequence[0].ReferencedInstanceSequence = [
-        _reference_to(dataset) for dataset in reference.datasets
+        reference_to(dataset) for dataset in reference.datasets
     ]
 
 
-def _reference_to(dataset: Dataset) -> Dataset:
+def reference_to(dataset: Dataset) -> Dataset:
+    """The item that refers to an image."""
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
     return item

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import highdicom.sr as hd
 import numpy as np
 
 from dicom_node.results import codes
+from dicom_node.results.codes import SegmentKind
 from dicom_node.results.encoded import EncodedObject
 from dicom_node.results.evidence import ReferenceSeries
-from dicom_node.results.seg import present_kinds, segment_tracking_id
+from dicom_node.results.seg import segment_tracking_id
 from dicom_node.results.sr_numbers import algorithm, measured, measurements_of, number, run_tracking
 from dicom_node.results.stamp import RunStamp, tracking_uid
 from pipeline.report import Finding, Measurement, Report, Segmentation, Skipped, Stage
@@ -71,21 +74,28 @@ def type_group(
 
 
 def segment_groups(
-    report: Report, segmentation: Segmentation, seg: EncodedObject, reference: ReferenceSeries
+    report: Report,
+    segmentation: Segmentation,
+    seg: EncodedObject,
+    kinds: Sequence[SegmentKind],
+    reference: ReferenceSeries,
 ) -> list[hd.VolumetricROIMeasurementsAndQualitativeEvaluations]:
-    """One TID 1411 group for each segment of the SEG: its volume, and whatever else was measured of it."""
+    """One TID 1411 group for each segment of the SEG: its volume, and whatever else was measured of it.
+
+    kinds: the segments' kinds in the order of their numbers.
+    """
     groups = []
-    for segment_number, kind in enumerate(present_kinds(segmentation), 1):
-        numbers = measurements_of(report, kind.label.name, lesion=None)
+    for segment_number, kind in enumerate(kinds, 1):
+        numbers = measurements_of(report, kind.subject, lesion=None)
         if not any(m.quantity == "volume" for m in numbers):
-            voxels = int(np.count_nonzero(segmentation.labels == kind.label))
+            voxels = int(np.count_nonzero(np.isin(segmentation.labels, kind.labels)))
             volume_ml = voxels * segmentation.grid.voxel_volume_ml
-            total = Measurement(quantity="volume", subject=kind.label.name, value=volume_ml, unit="mL")
+            total = Measurement(quantity="volume", subject=kind.subject, value=volume_ml, unit="mL")
             numbers = (total, *numbers)
         groups.append(
             hd.VolumetricROIMeasurementsAndQualitativeEvaluations(
                 tracking_identifier=hd.TrackingIdentifier(
-                    uid=tracking_uid(reference, kind.label.name), identifier=segment_tracking_id(kind)
+                    uid=tracking_uid(reference, kind.subject), identifier=segment_tracking_id(kind)
                 ),
                 referenced_segment=hd.ReferencedSegment(
                     sop_class_uid=seg.sop_class_uid,
@@ -97,7 +107,7 @@ def segment_groups(
                 finding_type=kind.property_type,
                 finding_sites=[hd.FindingSite(codes.BRAIN)],
                 algorithm_id=algorithm(segmentation.model),
-                measurements=[measured(m, report, reference) for m in numbers],
+                measurements=[measured(m, report, reference, drawn=False) for m in numbers],
             )
         )
     return groups

@@ -55,10 +55,15 @@ def _uncertainty(value: float, interval: tuple[float, float], unit: Code) -> hd.
     return properties
 
 
-def measured(measurement: Measurement, report: Report, reference: ReferenceSeries) -> hd.Measurement:
-    """A measurement as a NUM item: a volume with its method, a diameter with both its ends."""
+def measured(
+    measurement: Measurement, report: Report, reference: ReferenceSeries, *, drawn: bool = True
+) -> hd.Measurement:
+    """A measurement as a NUM item: a volume with its method, a diameter with both its ends.
+
+    drawn: False leaves the ends out, as TID 1411 has no place for them.
+    """
     name = codes.quantity_code(measurement.quantity)
-    line = _line_of(measurement, name, report)
+    line = line_of(measurement, report) if drawn else None
     if line is None:
         method = codes.SUM_OF_VOXELS if name == codes.VOLUME else None
         low, high = measurement.low, measurement.high
@@ -95,8 +100,9 @@ def algorithm(model: ModelIdentity) -> hd.AlgorithmIdentification:
     )
 
 
-def _line_of(measurement: Measurement, name: Code, report: Report) -> DiameterLine | None:
+def line_of(measurement: Measurement, report: Report) -> DiameterLine | None:
     """The drawn line of a diameter; the total's is that of the lesion it was taken from."""
+    name = codes.quantity_code(measurement.quantity)
     for lesion in report.lesions:
         line = {codes.LONG_AXIS: lesion.longest, codes.SHORT_AXIS: lesion.perpendicular}.get(name)
         if line is None or measurement.lesion not in (None, lesion.number):

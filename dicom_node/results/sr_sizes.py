@@ -22,7 +22,7 @@ def total_groups(
     subjects = dict.fromkeys(m.subject for m in all_measurements(report) if m.lesion is None and m.subject not in done)
     groups = []
     for subject in subjects:
-        name, finding = _named(subject)
+        name, finding = named(subject)
         tracking = hd.TrackingIdentifier(uid=tracking_uid(reference, subject), identifier=f"{EQUIPMENT_NAME} {name}")
         numbers = measurements_of(report, subject, lesion=None)
         groups.append(_group(tracking, finding, numbers, report, reference))
@@ -46,11 +46,19 @@ def lesion_groups(
             )
             own.insert(0, whole)
         for subject in dict.fromkeys(m.subject for m in own):
-            name, finding = _named(subject)
-            tracking = run_tracking(f"lesion {lesion.number} {name}", report, reference, stamp)
+            _, finding = named(subject)
+            tracking = lesion_tracking(lesion.number, subject, report, reference, stamp)
             numbers = tuple(m for m in own if m.subject == subject)
             groups.append(_group(tracking, finding, numbers, report, reference))
     return groups
+
+
+def lesion_tracking(
+    lesion: int, subject: str, report: Report, reference: ReferenceSeries, stamp: RunStamp
+) -> hd.TrackingIdentifier:
+    """The tracking of one part of a lesion, the same in every document of the run."""
+    name, _ = named(subject)
+    return run_tracking(f"lesion {lesion} {name}", report, reference, stamp)
 
 
 def _group(
@@ -69,5 +77,6 @@ def _group(
     )
 
 
-def _named(subject: str) -> tuple[str, Code]:
+def named(subject: str) -> tuple[str, Code]:
+    """What a measurement's subject is called, and its code as a finding."""
     return codes.SUBJECTS.get(subject) or (plain_text(subject, 64), codes.private_code(subject, subject))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import highdicom
@@ -17,7 +19,7 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom import Dataset
 from pydicom.valuerep import DA, TM
 
-from dicom_node.results.codes import PRIVATE_SCHEME, PRIVATE_SCHEME_NAME, PROCESSING_EQUIPMENT
+from dicom_node.results.codes import PRIVATE_SCHEME, PRIVATE_SCHEME_NAME, PROCESSING_EQUIPMENT, REPLACED_RESULT
 from dicom_node.results.evidence import ReferenceSeries
 from dicom_node.uids import derive_uid
 from pipeline.report import ModelIdentity, Report
@@ -65,7 +67,7 @@ _ALWAYS_PRESENT = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class PredecessorDocument:
-    """The SR of an earlier run that this run's SR replaces."""
+    """An object of an earlier run that this run's object of the same kind replaces."""
 
     study_instance_uid: str
     series_instance_uid: str
@@ -74,24 +76,47 @@ class PredecessorDocument:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EncodingOptions:
+    """What may be chosen about the results' form. Other choices give other UIDs: no UID is used for two contents.
+
+    omit_empty_frames: leave out of SEG the frames without a voxel. ohif_compat: name the viewer SR's measurements as
+    OHIF's own tools, so that it can edit them. language: of the PDF, 'en', 'de' or that of a file in `templates`.
+    templates: a folder whose report templates and languages go before ours.
+    """
+
+    omit_empty_frames: bool = False
+    ohif_compat: bool = True
+    language: str = "en"
+    templates: Path | None = None
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What of the choices changes the content of objects, as parts of a derived UID; empty for the defaults."""
+        default = EncodingOptions()
+        names = ("omit_empty_frames", "ohif_compat", "language")
+        return tuple(f"{n}={getattr(self, n)}" for n in names if getattr(self, n) != getattr(default, n))
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunStamp:
     """What one run is known by. All of it must be frozen when the run starts and be the same on every retry.
 
     started_at: the date and time written into the objects, in its own time zone. inputs_digest: of the frozen list of
-    inputs. run_number: from 1. software_version: of the node.
+    inputs. run_number: from 1. software_version: of the node. predecessors: of each kind, what this run's replaces.
     """
 
     started_at: datetime
     inputs_digest: str
     run_number: int
     software_version: str
-    predecessor: PredecessorDocument | None = None
+    predecessors: Mapping[str, PredecessorDocument] = field(default_factory=dict)
+    options: EncodingOptions = field(default_factory=EncodingOptions)
 
 
 def result_uid(kind: str, what: str, report: Report, reference: ReferenceSeries, stamp: RunStamp) -> str:
     """The UID of `what` ('series', 'instance', ...) of a result, the same whenever this run is encoded."""
     hashes = [model.weights_sha256 for model in report.models]
-    run = [stamp.inputs_digest, str(stamp.run_number), stamp.software_version]
+    run = [stamp.inputs_digest, str(stamp.run_number), stamp.software_version, *stamp.options.identity]
     return derive_uid(kind, what, reference.study_instance_uid, *run, *hashes)
 
 
@@ -172,6 +197,27 @@ def finish(dataset: Dataset, reference: ReferenceSeries, stamp: RunStamp) -> Non
         # The library states itself with the moment of the call.
         if item.get("ContributionDateTime") and "highdicom" in str(item.get("ManufacturerModelName", "")).lower():
             del item.ContributionDateTime
+
+
+def document_predecessor(replaced: PredecessorDocument) -> Dataset:
+    """The item of Predecessor Documents Sequence (PS3.3 table 10-11's hierarchy) that names a document."""
+    sop, series, study = Dataset(), Dataset(), Dataset()
+    sop.ReferencedSOPClassUID, sop.ReferencedSOPInstanceUID = replaced.sop_class_uid, replaced.sop_instance_uid
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = replaced.series_instance_uid, [sop]
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = replaced.study_instance_uid, [series]
+    return study
+
+
+def cite_replaced(dataset: Dataset, kind: str, stamp: RunStamp) -> None:
+    """Name in an image the earlier run's image that it replaces, in place. Documents have a sequence of their own."""
+    replaced = stamp.predecessors.get(kind)
+    if replaced is None:
+        return
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = replaced.sop_class_uid, replaced.sop_instance_uid
+    # No context group has a word for it: DICOM knows predecessors of documents only.
+    item.PurposeOfReferenceCodeSequence = [highdicom.sr.CodedConcept.from_code(REPLACED_RESULT)]
+    dataset.ReferencedInstanceSequence = [item]
 
 
 def moment_of(stamp: RunStamp, source: Dataset) -> datetime:

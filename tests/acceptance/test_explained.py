@@ -23,7 +23,8 @@ from dicom_node.intake import Intake, Jobs
 from dicom_node.node import build_web
 from dicom_node.phantom.study import PhantomStudy, make_study
 from dicom_node.phantom.write_dicom import WrittenSeries, write_study
-from dicom_node.runs import Routing, RunSteps
+from dicom_node.routing import Routing
+from dicom_node.runs import RunSteps
 from dicom_node.store import Store, open_store
 from pipeline.volume import SeriesRole
 from storage.lifecycle import ScanEvent, ScanState

@@ -20,7 +20,8 @@ from dicom_node.demo_pacs import free_port
 from dicom_node.inbound.ingest import Ingest
 from dicom_node.phantom.study import PhantomStudy, make_study
 from dicom_node.phantom.write_dicom import write_study
-from dicom_node.runs import Routing, RunSteps
+from dicom_node.routing import Routing
+from dicom_node.runs import RunSteps
 from dicom_node.store import open_store
 from pipeline.models.protocols import Models
 from pipeline.models.roster import answer_digest

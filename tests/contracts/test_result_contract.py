@@ -25,6 +25,9 @@ from tests.report_builders import (
     written,
 )
 
+#: Newer than Debian's dciodvfy of 2022, which then finds no information object to check by.
+UNKNOWN_TO_DCIODVFY = {"LABELMAP"}
+
 REPORTS = {"full": full_report, "no tumour": report_without_tumour, "no models": report_without_models}
 SOURCES = {"classic": mr_series(orientation=oblique()), "enhanced": mr_series(orientation=oblique(), enhanced=True)}
 
@@ -62,6 +65,8 @@ def test_every_report_gives_a_sound_object_or_none(
     assert (result.kind, result.sop_class_uid) == (encoder.kind, encoder.sop_class_uid)
     data = result.to_bytes()
     assert lint(dcmread(BytesIO(data)), evidence_of(series)) == ()
+    if encoder.kind in UNKNOWN_TO_DCIODVFY:
+        return
     path = written(data, tmp_path, "result.dcm")
     said = subprocess.run([debian_tool("dciodvfy"), str(path)], capture_output=True, text=True, check=False).stderr
     assert [line for line in said.splitlines() if line.startswith("Error")] == []

@@ -109,7 +109,7 @@ def download(
     context: Context,
     session: SignedIn,
 ) -> FileResponse:
-    """Return one file of the last finished analysis: report.json, segmentation.nii.gz, seg.dcm, sr.dcm."""
+    """Return one file of the last finished analysis: the report, the labels, or a DICOM object."""
     if key not in DOWNLOADS:
         raise Problem(404, "no-file", f"Files are: {', '.join(DOWNLOADS)}.")
     run = _run(context, scan_id)

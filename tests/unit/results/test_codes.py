@@ -29,7 +29,7 @@ def test_standard_codes_are_in_the_dictionaries_with_our_meaning(code: Code) -> 
     assert code.meaning.lower() in standard_meanings(code)
 
 
-@pytest.mark.parametrize("kind", codes.SEGMENT_KINDS, ids=lambda kind: kind.label.name)
+@pytest.mark.parametrize("kind", codes.SEGMENT_KINDS, ids=lambda kind: kind.subject)
 def test_segment_types_are_of_the_context_group_for_brain_lesions(kind: codes.SegmentKind) -> None:
     entries = [
         e[kind.property_type.value]

@@ -210,7 +210,7 @@ def test_a_second_run_names_the_document_it_replaces() -> None:
         sop_class_uid=str(first.SOPClassUID),
         sop_instance_uid=str(first.SOPInstanceUID),
     )
-    second = document(full_report(SERIES.grid), replace(STAMP, run_number=2, predecessor=predecessor))
+    second = document(full_report(SERIES.grid), replace(STAMP, run_number=2, predecessors={"SR": predecessor}))
     replaced = second.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
     assert replaced.ReferencedSOPInstanceUID == first.SOPInstanceUID
     assert second.SOPInstanceUID != first.SOPInstanceUID
