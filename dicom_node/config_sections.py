@@ -204,16 +204,32 @@ class QuerySection(Section):
     fetch_missing: bool = False
 
 
+class WebTlsSection(Section):
+    """HTTPS by the node itself; a reverse proxy in front of it can do the same."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("give certificate and key, or neither")
+        return self
+
+
 class WebSection(Section):
     """The dashboard and its API."""
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     registration: Literal["open", "approval", "closed"] = "approval"
-    token_minutes: int = Field(60, ge=1)
+    token_minutes: int = Field(15, ge=1)
+    sign_in_hours: float = Field(12.0, gt=0, le=24 * 30)
+    limits_url: str = Field("memory://", repr=False)
     cors_origins: tuple[str, ...] = ()
     max_upload_mb: int = Field(2048, ge=1)
     cookie_secure: bool = False
+    tls: WebTlsSection = WebTlsSection()
     secret_file: Path | None = None
     secret: str | None = Field(None, repr=False)
     inbox_token_file: Path | None = None
@@ -233,6 +249,7 @@ class LoggingSection(Section):
     """What the log says; never patient names or identifiers."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    access: bool = False
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from dicom_node.config import NodeConfig
 from dicom_node.models_status import read_models_status
@@ -14,7 +14,7 @@ from storage.database import check_schema
 from storage.errors import StorageError
 from storage.lifecycle import ScanState
 from storage.receivers import SILENT_AFTER, ReceiverRepository, ReceiverRow
-from web.health import Check, HealthReport
+from web.health import Check, HealthReport, Owed
 
 _QUEUED = (ScanState.READY, ScanState.ANALYSING, ScanState.REPORTING)
 #: A worker beats every ten seconds.
@@ -68,6 +68,19 @@ class NodeHealth:
             queue_length=len(queued),
             queue_age_s=max(((now - scan.updated_at).total_seconds() for scan in queued), default=None),
             delivery_age_s=None if owed is None else owed.total_seconds(),
+            owed=self._owed(now),
+            scans_by_state={state.value: count for state, count in self._store.scans.count_by_state().items()},
+            disk_free_bytes=self._store.files.free_bytes(),
+        )
+
+    def _owed(self, now: datetime) -> tuple[Owed, ...]:
+        """What every configured destination is owed, and any other that still is."""
+        owed = self._store.deliveries.owed_by_destination(now)
+        nothing = (0, timedelta())
+        names = dict.fromkeys([*(section.name for section in self._config.destinations), *owed])
+        return tuple(
+            Owed(destination=name, objects=owed.get(name, nothing)[0], age_s=owed.get(name, nothing)[1].total_seconds())
+            for name in names
         )
 
     def _destinations(self) -> tuple[Check, ...]:

@@ -232,6 +232,7 @@ def build_web(config: NodeConfig, store: Store, clock: Clock = utc_now) -> Calla
     Raises:
         ConfigurationInvalid: the token secret is too short.
     """
+    from dicom_node.access_lines import access_lines
     from dicom_node.health import NodeHealth
     from dicom_node.models_status import installed_models
     from dicom_node.stow_door import StowDoor
@@ -243,9 +244,12 @@ def build_web(config: NodeConfig, store: Store, clock: Clock = utc_now) -> Calla
         token_secret=web_secret(config),
         registration=Registration(config.web.registration),
         token_minutes=config.web.token_minutes,
+        sign_in_hours=config.web.sign_in_hours,
+        limits_url=config.web.limits_url,
+        node_name=config.node.ae_title,
         cors_origins=config.web.cors_origins,
         max_upload_bytes=config.web.max_upload_mb << 20,
-        cookie_secure=config.web.cookie_secure,
+        cookie_secure=config.web.cookie_secure or config.web.tls.certificate is not None,
         max_object_bytes=config.node.max_object_mb << 20,
         inbox_token=inbox_token(config),
     )
@@ -259,4 +263,5 @@ def build_web(config: NodeConfig, store: Store, clock: Clock = utc_now) -> Calla
         ingest=UploadDoor(ingest, store.scans),
         stow=StowDoor(ingest, store.files),
         clock=clock,
+        access_log=access_lines() if config.logging.access else None,
     )

@@ -41,6 +41,7 @@ from storage.scans import ScanRepository
 from storage.studies import StudyRepository
 from storage.study_reading import SeriesRoleRecord
 from storage.vocabulary import RunState, Source
+from web.result_view import headline
 
 log = structlog.get_logger("runs")
 
@@ -195,7 +196,7 @@ class RunSteps:
         written = write_report(report, subject_of(header, stamp), volume, options=stamp.options)
         self._files.write_result(run_id, "report.html", written.html.encode())
         self._files.write_result(run_id, "report.pdf", written.pdf)
-        self._scans.set_results(scan.id, told)
+        self._scans.set_results(scan.id, told, headline(told))
 
     def _stamp(self, run: RunRow) -> RunStamp:
         return RunStamp(

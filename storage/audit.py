@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from storage.audit_chain import AUDIT_PREFIX, ChainReport, add_sealed, verify
 from storage.clock import Clock, utc_now
 from storage.database import Database
 from storage.errors import InvalidQuery
@@ -28,6 +30,18 @@ class EventRow:
     kind: str
     text: str
     data: dict[str, Any]
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrailFilter:
+    """Which entries of the audit trail; None means any. `action` is the kind without `audit.`."""
+
+    action: str | None = None
+    username: str | None = None
+    scan_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 class AuditRepository:
@@ -40,11 +54,54 @@ class AuditRepository:
     def append(
         self, kind: str, text: str, *, scan_id: str | None = None, data: dict[str, Any] | None = None
     ) -> EventRow:
-        """Add one event. Line breaks and other control characters in `text` are escaped."""
-        with self._database.write() as session:
-            event = add_event(session, scan_id, kind, text, self._clock(), data)
+        """Add one event; one of the audit trail is sealed. Control characters in `text` are escaped."""
+        add = add_sealed if kind.startswith(AUDIT_PREFIX) else add_event
+
+        def work(session: Session) -> EventRow:
+            event = add(session, scan_id, kind, text, self._clock(), data)
             session.flush()
             return detached(EventRow, event)
+
+        return self._database.run(work)
+
+    def verify(self, expected_sha256: str | None = None) -> ChainReport:
+        """Check the audit trail's seals; see `storage.audit_chain`."""
+        return verify(self._database, expected_sha256)
+
+    def trail(
+        self,
+        filters: TrailFilter | None = None,
+        *,
+        before_id: int | None = None,
+        after_id: int = 0,
+        limit: int = 200,
+        oldest_first: bool = False,
+    ) -> list[EventRow]:
+        """Entries of the audit trail between two ids (neither included), the newest first or the oldest.
+
+        Raises:
+            InvalidQuery: a limit outside 1..1000.
+        """
+        if not 1 <= limit <= MAX_LIMIT:
+            raise InvalidQuery(f"limit must be between 1 and {MAX_LIMIT}", "limit")
+        wanted = filters or TrailFilter()
+        query = select(Event).where(Event.kind.startswith(AUDIT_PREFIX))
+        if wanted.action is not None:
+            query = query.where(Event.kind == AUDIT_PREFIX + wanted.action)
+        if wanted.username is not None:
+            query = query.where(Event.data["username"].as_string() == wanted.username)
+        if wanted.scan_id is not None:
+            query = query.where(Event.scan_id == wanted.scan_id)
+        if wanted.since is not None:
+            query = query.where(Event.at >= wanted.since)
+        if wanted.until is not None:
+            query = query.where(Event.at < wanted.until)
+        if before_id is not None:
+            query = query.where(Event.id < before_id)
+        query = query.where(Event.id > after_id)
+        query = query.order_by(Event.id.asc() if oldest_first else Event.id.desc()).limit(limit)
+        with self._database.read() as session:
+            return [detached(EventRow, event) for event in session.scalars(query)]
 
     def list(
         self,

@@ -223,6 +223,15 @@ class DeliveryRepository:
         counts = {row[0]: row[1] for row in found}
         return {state: counts.get(state.value, 0) for state in DeliveryState}
 
+    def owed_by_destination(self, now: datetime | None = None) -> dict[str, tuple[int, timedelta]]:
+        """How many objects each destination is owed, and how long the oldest has waited."""
+        owed = Delivery.state == DeliveryState.OWED.value
+        query = select(Delivery.destination, func.count(), func.min(Delivery.created_at)).where(owed)
+        with self._database.read() as session:
+            found = session.execute(query.group_by(Delivery.destination)).all()
+        at = now or self._clock()
+        return {name: (count, max(timedelta(), at - oldest)) for name, count, oldest in found}
+
     def oldest_owed_age(self, now: datetime | None = None) -> timedelta | None:
         """How long the oldest owed row has waited; None where nothing is owed."""
         query = select(func.min(Delivery.created_at)).where(Delivery.state == DeliveryState.OWED.value)

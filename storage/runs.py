@@ -56,7 +56,7 @@ def open_run(session: Session, scan_id: str, inputs: Sequence[str], model_digest
     run = session.scalars(select(Run).where(Run.scan_id == scan_id, Run.inputs_digest == digest)).one_or_none()
     if run is not None and run.state == RunState.DONE:
         # Inputs a, then b, then a again: the page must show what belongs to a.
-        scan.run, scan.results = run.number, run.results
+        scan.run, scan.results, scan.finding = run.number, run.results, None
         return run_row(run)
     if run is not None and scan.status != ScanState.READY and scan.run == run.number:
         return run_row(run)

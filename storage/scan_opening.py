@@ -22,6 +22,8 @@ def scan_for_instance(
     if scan is None:
         return _open(session, study, upload_scan_id, now), False
     scan.updated_at = now
+    # What was deleted and goes on arriving is somebody's study: it is shown again.
+    scan.deleted_at = scan.deleted_by = None
     if scan.status in OPEN_STATES:
         return scan, False
     if scan.status in RUNNING_STATES:

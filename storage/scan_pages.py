@@ -8,17 +8,20 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, TypeVarTuple
 
-from sqlalchemy import Select, and_, false, or_
+from sqlalchemy import Select, false, literal, or_, select, tuple_
 from sqlalchemy.orm import Session, defer
 
+from storage.columns import UtcDateTime
 from storage.errors import InvalidQuery
 from storage.lifecycle import ScanState
 from storage.scan_rows import ScanRow, scan_query, scan_row
 from storage.tables import Scan, Study
+from storage.vocabulary import Source
 
 Order = Literal["newest", "oldest"]
+Ts = TypeVarTuple("Ts")
 MAX_LIMIT = 200
 MAX_TEXT = 200
 
@@ -26,6 +29,8 @@ MAX_TEXT = 200
 @dataclass(frozen=True, kw_only=True)
 class ScanFilter:
     """Which scans. Empty means all. `text` is looked for in name, patient ID, study description and accession number.
+
+    `created_from` (included) and `created_to` (not included) are aware times. `deleted`: those that were deleted.
 
     Raises:
         InvalidQuery: a text over 200 characters or with a NUL, or a status that is no `ScanState`.
@@ -35,6 +40,10 @@ class ScanFilter:
     patient_id: str = ""
     text: str = ""
     user_id: int | None = None
+    source: Source | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    deleted: bool = False
 
     def __post_init__(self) -> None:
         known = {state.value for state in ScanState}
@@ -45,6 +54,9 @@ class ScanFilter:
                 raise InvalidQuery(f"{field} must be at most {MAX_TEXT} characters, without NUL", field)
         if self.user_id is not None and not 0 <= self.user_id < 2**31:
             raise InvalidQuery("user_id must be a number of a user", "user_id")
+        for field, at in (("created_from", self.created_from), ("created_to", self.created_to)):
+            if at is not None and at.tzinfo is None:
+                raise InvalidQuery(f"{field} needs a time zone, as in 2026-01-31T08:00:00Z", field)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,36 +67,81 @@ class ScanPage:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class LinePage:
+    """One page of lines: each the values of `LINE_FIELDS`, in that order. `next_cursor` is None on the last page."""
+
+    lines: tuple[tuple[Any, ...], ...]
+    next_cursor: str | None
+
+
+#: What a line of the list holds, in this order.
+LINE_FIELDS = (
+    "id", "patient_id", "patient_name", "scan_date", "modalities", "status", "progress", "pipeline_step", "waiting_for",
+    "source", "created_at", "updated_at", "user_id", "error_code", "error_text", "finding", "run",
+)  # fmt: skip
+_LINE_COLUMNS = tuple(getattr(Scan, name) for name in LINE_FIELDS)
+_CREATED_AT = LINE_FIELDS.index("created_at")
+
+
 def read_page(
     session: Session, cursor: str | None, limit: int, filters: ScanFilter, order: Order, with_results: bool
 ) -> ScanPage:
     """See `ScanRepository.list_page`."""
+    query = _paged(scan_query(), cursor, limit, filters, order)
+    if not with_results:
+        query = query.options(defer(Scan.results))
+    found = session.execute(query).all()
+    rows = tuple(scan_row(scan, uid, with_results=with_results) for scan, uid in found[:limit])
+    more = len(found) > limit
+    return ScanPage(rows=rows, next_cursor=_encode(rows[-1].created_at, rows[-1].id, filters, order) if more else None)
+
+
+def read_lines(session: Session, cursor: str | None, limit: int, filters: ScanFilter, order: Order) -> LinePage:
+    """See `ScanRepository.list_lines`."""
+    query: Select[Any] = select(*_LINE_COLUMNS)
+    if filters.text:
+        query = query.outerjoin(Study, Scan.study_id == Study.id)
+    found = session.connection().execute(_paged(query, cursor, limit, filters, order)).all()
+    lines = tuple(tuple(row) for row in found[:limit])
+    more = len(found) > limit
+    return LinePage(
+        lines=lines, next_cursor=_encode(lines[-1][_CREATED_AT], lines[-1][0], filters, order) if more else None
+    )
+
+
+def _paged(query: Select[*Ts], cursor: str | None, limit: int, filters: ScanFilter, order: Order) -> Select[*Ts]:
     if not 1 <= limit <= MAX_LIMIT:
         raise InvalidQuery(f"limit must be between 1 and {MAX_LIMIT}", "limit")
     if order not in ("newest", "oldest"):
         raise InvalidQuery("order must be 'newest' or 'oldest'", "order")
-    query = _filtered(filters)
-    if not with_results:
-        query = query.options(defer(Scan.results))
+    query = _filtered(query, filters)
     newest = order == "newest"
     if cursor is not None:
         at, key = _decode(cursor, filters, order)
-        beyond = (Scan.created_at < at, Scan.id < key) if newest else (Scan.created_at > at, Scan.id > key)
-        query = query.where(or_(beyond[0], and_(Scan.created_at == at, beyond[1])))
+        # Compared as a pair, both databases go straight to the place in the index, however deep it lies.
+        place, here = tuple_(literal(at, UtcDateTime()), literal(key)), tuple_(Scan.created_at, Scan.id)
+        query = query.where(here < place if newest else here > place)
     keys = (Scan.created_at.desc(), Scan.id.desc()) if newest else (Scan.created_at.asc(), Scan.id.asc())
-    found = session.execute(query.order_by(*keys).limit(limit + 1)).all()
-    rows = tuple(scan_row(scan, uid, with_results=with_results) for scan, uid in found[:limit])
-    return ScanPage(rows=rows, next_cursor=_encode(rows[-1], filters, order) if len(found) > limit else None)
+    return query.order_by(*keys).limit(limit + 1)
 
 
-def _filtered(filters: ScanFilter) -> Select[Scan, str | None]:
-    query = scan_query()
+def _filtered(query: Select[*Ts], filters: ScanFilter) -> Select[*Ts]:
+    query = query.where(Scan.deleted_at.is_not(None) if filters.deleted else Scan.deleted_at.is_(None))
+    if filters.deleted:
+        query = query.where(Scan.erased_at.is_(None))
     if filters.statuses:
         query = query.where(Scan.status.in_([str(status) for status in filters.statuses]))
     if filters.patient_id:
         query = query.where(Scan.patient_id == filters.patient_id)
     if filters.user_id is not None:
         query = query.where(Scan.user_id == filters.user_id)
+    if filters.source is not None:
+        query = query.where(Scan.source == filters.source.value)
+    if filters.created_from is not None:
+        query = query.where(Scan.created_at >= filters.created_from)
+    if filters.created_to is not None:
+        query = query.where(Scan.created_at < filters.created_to)
     if filters.text:
         columns = (Scan.patient_name, Scan.patient_id, Study.study_description, Study.accession_number)
         query = query.where(or_(false(), *(column.icontains(filters.text, autoescape=True) for column in columns)))
@@ -93,11 +150,11 @@ def _filtered(filters: ScanFilter) -> Select[Scan, str | None]:
 
 def _digest(body: str, filters: ScanFilter, order: Order) -> str:
     # Not a secret: it tells a cut or edited cursor, or one of another list, from one of this list.
-    return hashlib.sha256(f"{body}|{order}|{json.dumps(asdict(filters))}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{body}|{order}|{json.dumps(asdict(filters), default=str)}".encode()).hexdigest()[:16]
 
 
-def _encode(last: ScanRow, filters: ScanFilter, order: Order) -> str:
-    body = f"{last.created_at.isoformat()}|{last.id}"
+def _encode(created_at: datetime, scan_id: str, filters: ScanFilter, order: Order) -> str:
+    body = f"{created_at.isoformat()}|{scan_id}"
     return base64.urlsafe_b64encode(f"{_digest(body, filters, order)}|{body}".encode()).decode().rstrip("=")
 
 

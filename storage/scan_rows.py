@@ -19,7 +19,8 @@ class ScanRow:
     """One scan. `progress` 0 to 100; `results` the report without voxels, None until there is one.
 
     `study_id` is the row of the study, `study_instance_uid` its DICOM UID; both None for an upload of NIfTI.
-    `failed_in`, `error_code`, `error_text` are set in the states failed and ineligible only.
+    `failed_in`, `error_code`, `error_text` are set in the states failed and ineligible only. `finding`: the result in
+    one line where it was kept with it. `deleted_at`: out of sight; `erased_at`: and without the patient's data.
     """
 
     id: str
@@ -41,6 +42,10 @@ class ScanRow:
     results: dict[str, Any] | None
     run: int
     late: bool
+    finding: str | None
+    deleted_at: datetime | None
+    deleted_by: str | None
+    erased_at: datetime | None
     created_at: datetime
     updated_at: datetime
 

@@ -138,7 +138,11 @@ class ConflictingObject(Base):
 
 
 class Scan(Base):
-    """What people see: one study (or upload) on its way through the node. `late`: something came during a run."""
+    """What people see: one study (or upload) on its way through the node. `late`: something came during a run.
+
+    `finding`: the result in one line. `deleted_at`: out of sight until something new comes. `erased_at`: the patient's
+    data is gone and this row is what the audit trail still points at.
+    """
 
     __tablename__ = "scans"
     __table_args__ = (
@@ -146,6 +150,7 @@ class Scan(Base):
         one_of("source", Source),
         CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
         Index(None, "created_at", "id"),
+        Index(None, "updated_at", "id"),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
     study_id: Mapped[int | None] = mapped_column(ForeignKey("studies.id"), unique=True)
@@ -165,6 +170,10 @@ class Scan(Base):
     results: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))
     run: Mapped[int] = mapped_column(default=0)
     late: Mapped[bool] = mapped_column(default=False)
+    finding: Mapped[str | None]
+    deleted_at: Mapped[datetime | None]
+    deleted_by: Mapped[str | None]
+    erased_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -223,16 +232,17 @@ class Delivery(Base):
 
 
 class Event(Base):
-    """What happened, and to which scan. Rows are only ever added."""
+    """What happened, and to which scan. Rows are only ever added. `sha256` chains those of the audit trail."""
 
     __tablename__ = "events"
-    __table_args__ = (Index(None, "scan_id", "id"),)
+    __table_args__ = (Index(None, "scan_id", "id"), Index(None, "kind", "id"))
     id: Mapped[int] = mapped_column(primary_key=True)
     scan_id: Mapped[str | None] = mapped_column(ForeignKey("scans.id"))
     at: Mapped[datetime]
     kind: Mapped[str]
     text: Mapped[str]
     data: Mapped[Json] = mapped_column(default=dict)
+    sha256: Mapped[str | None]
 
 
 class Request(Base):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -51,11 +52,14 @@ def normal_email(email: str) -> str:
 
 
 class UserRepository:
-    """Accounts and their rights."""
+    """Accounts and their rights. on_change: told the account's id after each change."""
 
-    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+    def __init__(
+        self, database: Database, clock: Clock = utc_now, *, on_change: Callable[[int], None] = lambda _: None
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._on_change = on_change
 
     def create(
         self,
@@ -181,7 +185,9 @@ class UserRepository:
             if revoke:
                 user.token_version += 1
             session.flush()
-            return _row(user)
+            row = _row(user)
+        self._on_change(user_id)
+        return row
 
 
 def _locked(session: Session, user_id: int) -> User:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from web.schema_base import Schema
 
@@ -81,10 +81,18 @@ class Approval(Schema):
     role: AccountRole = "technician"
 
 
+class RefreshRequest(BaseModel):
+    """The refresh token that the last sign-in or refresh gave; it can be used once."""
+
+    model_config = ConfigDict(extra="forbid")
+    refresh_token: Annotated[str, StringConstraints(max_length=1024)] = Field(examples=["0b1f….kQ3x…"])
+
+
 class TokenAnswer(BaseModel):
-    """A bearer token, named as OAuth 2 clients expect."""
+    """Tokens, named as OAuth 2 clients expect."""
 
     access_token: str
+    refresh_token: str = Field(description="Exchange it at /api/auth/refresh for new tokens, once.")
     token_type: Literal["bearer"] = "bearer"
     expires_in: int = Field(description="Seconds until the token ends.")
     user: UserOut

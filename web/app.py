@@ -18,16 +18,24 @@ from storage.clock import utc_now
 from storage.commitments import CommitmentRepository
 from storage.database import Database
 from storage.deliveries import DeliveryRepository
+from storage.erasing import erase
 from storage.files import FileStore
+from storage.known_uploads import KnownUploadRepository
 from storage.model_answers import ModelAnswerRepository
 from storage.pacs_answers import PacsAnswerRepository
 from storage.refusals import RefusalRepository
 from storage.requests import RequestRepository
+from storage.run_figures import RunFigureRepository
+from storage.scan_care import ScanCareRepository
 from storage.scans import ScanRepository
+from storage.sign_ins import SignInRepository
 from storage.studies import StudyRepository
 from storage.users import UserRepository
 from web import problems
+from web.access_log import AccessLog
+from web.account_gate import AccountGate
 from web.body_limits import SMALL_BODY_BYTES, BodyLimits
+from web.change_feed import ChangeFeed
 from web.context import PACKAGE, WebContext
 from web.health import HealthReport, InstalledModel
 from web.images import SliceRenderer
@@ -38,10 +46,13 @@ from web.openapi import complete_openapi
 from web.pages import respond
 from web.passwords import PasswordHasher
 from web.routes import (
+    audit,
     auth,
+    compare,
     deliveries,
     dicomweb,
     images,
+    live,
     page_actions,
     pages,
     pages_deliveries,
@@ -57,6 +68,7 @@ from web.security_headers import SecurityHeaders
 from web.settings import WebSettings
 from web.templating import make_templates
 from web.tokens import TokenIssuer
+from web.view_log import ViewLog
 
 _UPLOAD_PATHS = frozenset({"/api/process-mri", "/upload"})
 _INBOX_PATH = "/dicom-web/studies"
@@ -73,17 +85,30 @@ def create_app(
     models: Callable[[], Sequence[InstalledModel]] = tuple,
     clock: Callable[[], datetime] = utc_now,
     hasher: PasswordHasher | None = None,
+    access_log: AccessLog | None = None,
 ) -> FastAPI:
     """Build the application.
 
     database: with its schema up to date. health: asked at each readiness probe and metrics scrape, so it must be quick.
     ingest: where uploaded DICOM goes. stow: where DICOMweb's goes, None for no inbox. models: as the worker found them.
-    clock: aware UTC. hasher: bcrypt with cost 12 unless given (tests: a cheap one).
+    clock: aware UTC. access_log: told of each answered request. hasher: bcrypt with cost 12 unless given (tests: less).
     """
+    gate = AccountGate(settings.account_age_s)
+    users_repository = UserRepository(database, clock, on_change=gate.forget)
+    sign_ins = SignInRepository(database, clock, on_change=gate.forget)
+    gate.connect(users_repository.by_id, sign_ins.holds)
+    scans_repository = ScanRepository(database, clock)
     context = WebContext(
         settings=settings,
-        users=UserRepository(database, clock),
-        scans=ScanRepository(database, clock),
+        users=users_repository,
+        sign_ins=sign_ins,
+        gate=gate,
+        views=ViewLog(clock),
+        care=ScanCareRepository(database, clock),
+        known_uploads=KnownUploadRepository(database, clock),
+        feed=ChangeFeed(scans_repository.changed_since, clock),
+        erase=lambda scan_id, by: erase(database, files, scan_id, by, clock),
+        scans=scans_repository,
         studies=StudyRepository(database, clock),
         deliveries=DeliveryRepository(database, clock),
         requests=RequestRepository(database, clock),
@@ -104,12 +129,13 @@ def create_app(
             issuer=settings.issuer,
             audience=settings.audience,
             minutes=settings.token_minutes,
+            sign_in_hours=settings.sign_in_hours,
             clock=clock,
         ),
         hasher=hasher or PasswordHasher(),
-        limits=LoginLimits(),
+        limits=LoginLimits(settings.limits_url),
         slices=SliceRenderer(),
-        metrics=Metrics(),
+        metrics=Metrics(RunFigureRepository(database, clock)),
         templates=make_templates(
             PACKAGE / "templates", notice=RESEARCH_NOTICE, roles=[role.value for role in SeriesRole]
         ),
@@ -121,11 +147,14 @@ def create_app(
         # The interactive pages would load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
-        middleware=_middleware(context),
+        middleware=_middleware(context, access_log),
     )
     app.state.context = context
     problems.install(app, respond)
-    api = (auth, scans, images, process_mri, users, deliveries, refusals, dicomweb, health_routes, model_routes)
+    api = (
+        auth, scans, compare, images, live, process_mri, users, deliveries, refusals, audit, dicomweb, health_routes,
+        model_routes,
+    )  # fmt: skip
     for module in (*api, pages_sign_in, pages, pages_deliveries, page_actions):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=PACKAGE / "static"), name="static")
@@ -133,7 +162,7 @@ def create_app(
     return app
 
 
-def _middleware(context: WebContext) -> list[Middleware]:
+def _middleware(context: WebContext, access_log: AccessLog | None) -> list[Middleware]:
     settings = context.settings
 
     def limit_for(path: str) -> int:
@@ -145,7 +174,7 @@ def _middleware(context: WebContext) -> list[Middleware]:
     )
     stack = [
         Middleware(SecurityHeaders, https_only=settings.cookie_secure),
-        Middleware(RequestMetrics, metrics=context.metrics),
+        Middleware(RequestMetrics, metrics=context.metrics, access_log=access_log),
     ]
     if settings.cors_origins:
         stack.append(
@@ -154,8 +183,8 @@ def _middleware(context: WebContext) -> list[Middleware]:
                 allow_origins=list(settings.cors_origins),
                 # Other origins send a bearer token; cookies stay with the node's own pages.
                 allow_credentials=False,
-                allow_methods=["GET", "POST", "PUT"],
-                allow_headers=["Authorization", "Content-Type"],
+                allow_methods=["GET", "POST", "PUT", "DELETE"],
+                allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
                 max_age=600,
             )
         )

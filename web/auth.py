@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
+from dataclasses import dataclass
+
 from fastapi import Request
 
 from storage.errors import Conflict
+from storage.sign_ins import Rotation
 from storage.users import UserRow
 from storage.vocabulary import AccountStatus, Role
 from web.account_schemas import Credentials, ProfileChange, UserOut
@@ -14,6 +18,7 @@ from web.dependencies import Session, client_address
 from web.passwords import PasswordRefused
 from web.problems import Problem
 from web.settings import Registration
+from web.tokens import refresh_sha256
 from web.trail import record
 
 
@@ -70,8 +75,17 @@ def register(context: WebContext, request: Request, form: RegistrationForm) -> U
     return user
 
 
-def sign_in(context: WebContext, request: Request, credentials: Credentials) -> tuple[UserRow, str]:
-    """Check name (or e-mail address) and password and return the account with a new token.
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """What a sign-in hands out. access: for a bearer, or for a browser's cookie. refresh: '' for a browser."""
+
+    user: UserRow
+    access: str
+    refresh: str = ""
+
+
+def sign_in(context: WebContext, request: Request, credentials: Credentials, *, for_pages: bool = False) -> Tokens:
+    """Check name (or e-mail address) and password and return the account with new tokens.
 
     An unknown name and a wrong password cost the same time and give the same answer.
 
@@ -99,8 +113,51 @@ def sign_in(context: WebContext, request: Request, credentials: Credentials) -> 
         detail = "This account waits for an administrator's approval." if waiting else "This account is disabled."
         raise Problem(403, f"account-{user.status}", detail)
     context.limits.login_succeeded(address, credentials.username)
+    sign_in_id = str(uuid.uuid4())
+    refresh = context.tokens.new_refresh_token(sign_in_id)
+    context.sign_ins.open(
+        sign_in_id,
+        user_id=user.id,
+        token_version=user.token_version,
+        refresh_sha256=refresh_sha256(refresh),
+        lifetime=context.tokens.sign_in_lifetime,
+        address=address,
+    )
     record(context, request, "sign-in", user=user)
-    return user, context.tokens.issue(user.id, user.token_version)
+    access = context.tokens.issue(user.id, user.token_version, sign_in_id, for_pages=for_pages)
+    # A browser is handed no refresh token: its cookie lasts as long as the sign-in and is checked at each request.
+    return Tokens(user=user, access=access, refresh="" if for_pages else refresh)
+
+
+def refresh(context: WebContext, request: Request, token: str) -> Tokens:
+    """Exchange a refresh token for new tokens. One that was exchanged before ends its sign-in: somebody has a copy.
+
+    Raises:
+        Problem: 401, one answer for every reason; 429.
+    """
+    context.limits.check_refresh(client_address(request))
+    sign_in_id = token.partition(".")[0]
+    following = context.tokens.new_refresh_token(sign_in_id)
+    outcome, row = context.sign_ins.rotate(sign_in_id, refresh_sha256(token), refresh_sha256(following))
+    if outcome is Rotation.ROTATED and row is not None:
+        user = context.users.by_id(row.user_id)
+        if user.status is AccountStatus.ACTIVE:
+            access = context.tokens.issue(user.id, user.token_version, row.id)
+            return Tokens(user=user, access=access, refresh=following)
+    if outcome is Rotation.REUSED and row is not None:
+        owner = context.users.by_id(row.user_id)
+        record(context, request, "refresh", user=owner, outcome="failure", reason="refresh token used twice")
+    raise Problem(401, "refresh-refused", "Sign in again.", headers={"WWW-Authenticate": "Bearer"})
+
+
+def sign_out(context: WebContext, request: Request, session: Session, *, everywhere: bool) -> None:
+    """End this sign-in, or every sign-in of the account."""
+    if everywhere or not session.claims.sign_in_id:
+        context.users.revoke_tokens(session.user.id)
+        context.sign_ins.end_all(session.user.id, "sign-out everywhere")
+    else:
+        context.sign_ins.end(session.claims.sign_in_id, "sign-out")
+    record(context, request, "sign-out", user=session.user, everywhere=everywhere)
 
 
 def change_profile(context: WebContext, request: Request, session: Session, change: ProfileChange) -> UserRow:

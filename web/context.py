@@ -16,13 +16,19 @@ from storage.circuits import CircuitRepository
 from storage.commitments import CommitmentRepository
 from storage.deliveries import DeliveryRepository
 from storage.files import FileStore
+from storage.known_uploads import KnownUploadRepository
 from storage.model_answers import ModelAnswerRepository
 from storage.pacs_answers import PacsAnswerRepository
 from storage.refusals import RefusalRepository
 from storage.requests import RequestRepository
+from storage.scan_care import ScanCareRepository
+from storage.scan_rows import ScanRow
 from storage.scans import ScanRepository
+from storage.sign_ins import SignInRepository
 from storage.studies import StudyRepository
 from storage.users import UserRepository
+from web.account_gate import AccountGate
+from web.change_feed import ChangeFeed
 from web.health import HealthReport, InstalledModel
 from web.images import SliceRenderer
 from web.ingest import StowIngest, UploadIngest
@@ -31,6 +37,7 @@ from web.metrics import Metrics
 from web.passwords import PasswordHasher
 from web.settings import WebSettings
 from web.tokens import TokenIssuer
+from web.view_log import ViewLog
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -41,6 +48,13 @@ class WebContext:
 
     settings: WebSettings
     users: UserRepository
+    sign_ins: SignInRepository
+    gate: AccountGate
+    views: ViewLog
+    care: ScanCareRepository
+    known_uploads: KnownUploadRepository
+    feed: ChangeFeed
+    erase: Callable[[str, str], ScanRow]
     scans: ScanRepository
     studies: StudyRepository
     deliveries: DeliveryRepository
@@ -65,6 +79,6 @@ class WebContext:
     templates: Jinja2Templates
 
 
-def get_context(request: Request) -> WebContext:
+async def get_context(request: Request) -> WebContext:
     """Dependency: the application's context."""
     return cast(WebContext, request.app.state.context)

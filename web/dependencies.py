@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
+from starlette.concurrency import run_in_threadpool
 
-from storage.errors import NotFound
 from storage.users import UserRow
-from storage.vocabulary import AccountStatus
 from web.context import WebContext, get_context
 from web.problems import Problem
 from web.tokens import Claims, InvalidToken
@@ -46,8 +45,34 @@ def _unauthorised() -> Problem:
     return Problem(401, "not-signed-in", "Sign in first.", headers={"WWW-Authenticate": "Bearer"})
 
 
-def optional_session(request: Request, context: Context) -> Session | None:
+async def optional_session(request: Request, context: Context) -> Session | None:
     """Dependency: who is signed in by bearer token or cookie, None for a stranger or a token that does not hold."""
+    found = _offered(request, context)
+    if found is None:
+        return None
+    claims, by_cookie = found
+    known, user = context.gate.remembered(claims)
+    if not known:
+        user = await run_in_threadpool(context.gate.find, claims)
+    return None if user is None else _session(context, user, claims, by_cookie)
+
+
+def session_now(request: Request, context: WebContext) -> Session | None:
+    """Who is signed in, for code outside an event loop."""
+    found = _offered(request, context)
+    if found is None:
+        return None
+    claims, by_cookie = found
+    user = context.gate.find(claims)
+    return None if user is None else _session(context, user, claims, by_cookie)
+
+
+def _session(context: WebContext, user: UserRow, claims: Claims, by_cookie: bool) -> Session:
+    return Session(user=user, claims=claims, csrf=context.tokens.csrf(claims.token_id), by_cookie=by_cookie)
+
+
+def _offered(request: Request, context: WebContext) -> tuple[Claims, bool] | None:
+    """What the request's token says, and whether it came as a cookie; None without one that holds by itself."""
     scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
     by_cookie = not scheme
     if by_cookie:
@@ -58,15 +83,13 @@ def optional_session(request: Request, context: Context) -> Session | None:
         return None
     try:
         claims = context.tokens.read(token)
-        user = context.users.by_id(claims.user_id)
-    except (InvalidToken, NotFound):
+    except InvalidToken:
         return None
-    if user.status is not AccountStatus.ACTIVE or user.token_version != claims.token_version:
-        return None
-    return Session(user=user, claims=claims, csrf=context.tokens.csrf(claims.token_id), by_cookie=by_cookie)
+    # A page's token lives for hours and a script must not get to use it as a bearer token.
+    return None if claims.for_pages and not by_cookie else (claims, by_cookie)
 
 
-def signed_in(
+async def signed_in(
     request: Request,
     context: Context,
     session: Annotated[Session | None, Depends(optional_session)],
@@ -91,13 +114,13 @@ def signed_in(
 SignedIn = Annotated[Session, Depends(signed_in)]
 
 
-def need_role(*roles: str) -> Callable[[Session], Session]:
+def need_role(*roles: str) -> Callable[[Session], Awaitable[Session]]:
     """Return a dependency that lets only these roles pass.
 
     The dependency raises Problem 403 for others.
     """
 
-    def check(session: SignedIn) -> Session:
+    async def check(session: SignedIn) -> Session:
         if session.user.role not in roles:
             raise Problem(403, "role", f"This needs the role {' or '.join(roles)}.")
         return session

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -31,6 +32,15 @@ class InstalledModel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Owed:
+    """What a destination is owed: how many objects, and the age of the oldest."""
+
+    destination: str
+    objects: int
+    age_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class HealthReport:
     """The node's condition now.
 
@@ -39,6 +49,8 @@ class HealthReport:
     receivers: DICOM listeners, not ok where they take nothing. backlog_bytes: what they received and have to index.
     queue_length: scans waiting for a worker or in its hands. queue_age_s: how long the oldest has waited, None if none.
     delivery_age_s: age of the oldest object still owed to a destination, None if none.
+    owed: objects owed, one by one destination. scans_by_state: how many scans are in each state. disk_free_bytes: where
+    studies are kept, None where it cannot be asked.
     """
 
     checks: tuple[Check, ...]
@@ -49,6 +61,9 @@ class HealthReport:
     queue_length: int = 0
     queue_age_s: float | None = None
     delivery_age_s: float | None = None
+    owed: tuple[Owed, ...] = ()
+    scans_by_state: Mapping[str, int] = field(default_factory=dict)
+    disk_free_bytes: int | None = None
 
     @property
     def ready(self) -> bool:

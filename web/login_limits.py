@@ -1,4 +1,4 @@
-"""How often somebody may try to sign in or register, counted in memory over moving windows."""
+"""How often somebody may try to sign in or register, counted over moving windows: in memory, or where `limits` can."""
 
 from __future__ import annotations
 
@@ -7,23 +7,32 @@ import math
 import time
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.storage import MemoryStorage
+from limits.storage import MovingWindowSupport, storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 
 from web.problems import Problem
+from web.settings import InvalidWebSettings
 
 PER_ADDRESS = RateLimitItemPerMinute(60)
 PER_ACCOUNT_AND_ADDRESS = RateLimitItemPerMinute(10, 5)
 # Generous on purpose: a stranger trying many addresses slows one account down and never locks it for good.
 PER_ACCOUNT = RateLimitItemPerMinute(100, 15)
 REGISTRATIONS_PER_ADDRESS = RateLimitItemPerHour(20)
+REFRESHES_PER_ADDRESS = RateLimitItemPerMinute(120)
 
 
 class LoginLimits:
-    """Counts attempts per address, per account, and per account from one address. A success clears the last."""
+    """Counts attempts per address, per account, and per account from one address. A success clears the last.
 
-    def __init__(self) -> None:
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+    storage_url: where the counts are kept, in the words of `limits`: `memory://` for one process alone,
+    `redis://host:6379` for several (the package `redis` must be installed).
+    """
+
+    def __init__(self, storage_url: str = "memory://") -> None:
+        storage = storage_from_string(storage_url)
+        if not isinstance(storage, MovingWindowSupport):
+            raise InvalidWebSettings(f"web.limits_url: {storage_url.partition(':')[0]} cannot count moving windows")
+        self._limiter = MovingWindowRateLimiter(storage)
 
     def check_login(self, address: str, account: str) -> None:
         """Count one attempt.
@@ -47,6 +56,14 @@ class LoginLimits:
             Problem: 429 with Retry-After when the window is full.
         """
         self._take(REGISTRATIONS_PER_ADDRESS, "register", address)
+
+    def check_refresh(self, address: str) -> None:
+        """Count one exchange of a refresh token.
+
+        Raises:
+            Problem: 429 with Retry-After when the window is full.
+        """
+        self._take(REFRESHES_PER_ADDRESS, "refresh", address)
 
     def _take(self, item: RateLimitItem, *identifiers: str) -> None:
         if self._limiter.hit(item, *identifiers):

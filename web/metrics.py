@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.health import HealthReport
+from storage.run_figures import RunFigureRepository
+from web.access_log import AccessLog, Entry
+from web.health import HealthReport, InstalledModel
+from web.run_metrics import RunMetrics
 
 
 class Metrics:
     """A registry of its own, so that two applications in one process do not meet."""
 
-    def __init__(self) -> None:
+    def __init__(self, runs: RunFigureRepository | None = None) -> None:
         self._registry = CollectorRegistry()
+        self._runs = None if runs is None else RunMetrics(self._registry, runs)
         self._requests = Counter(
             "btn_http_requests_total", "Answered requests.", ("method", "route", "status"), registry=self._registry
         )
@@ -41,14 +46,40 @@ class Metrics:
         self._queue = Gauge("btn_queue_length", "Scans waiting or in work.", registry=self._registry)
         self._queue_age = Gauge("btn_queue_age_seconds", "Age of the oldest of them.", registry=self._registry)
         self._owed_age = Gauge("btn_delivery_age_seconds", "Age of the oldest owed object.", registry=self._registry)
+        self._owed = Gauge("btn_owed_objects", "Objects owed.", ("destination",), registry=self._registry)
+        self._owed_to_age = Gauge(
+            "btn_owed_age_seconds", "Age of the oldest owed object.", ("destination",), registry=self._registry
+        )
+        self._states = Gauge("btn_scans", "Scans in each state.", ("state",), registry=self._registry)
+        self._disk = Gauge("btn_disk_free_bytes", "Free where studies are kept.", registry=self._registry)
+        self._models = Gauge(
+            "btn_model_info",
+            "1 for each installed model.",
+            ("model", "task", "version", "mode", "sha256"),
+            registry=self._registry,
+        )
 
     def observe(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request. route: the template, never the path, which may name a patient's scan."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def render(self, report: HealthReport) -> bytes:
+    def render(self, report: HealthReport, models: Sequence[InstalledModel] = ()) -> bytes:
         """Return the text exposition with the node's condition as it is now."""
+        if self._runs is not None:
+            self._runs.collect()
+        for gauge in (self._models, self._owed, self._owed_to_age, self._states, self._model_ok, self._destination_ok):
+            gauge.clear()  # what is gone since the last scrape is not to stay as it was
+        for installed in models:
+            labels = (installed.name, installed.task, installed.version, installed.mode, installed.sha256)
+            self._models.labels(*labels).set(1)
+        for owed in report.owed:
+            self._owed.labels(owed.destination).set(owed.objects)
+            self._owed_to_age.labels(owed.destination).set(owed.age_s)
+        for state, count in report.scans_by_state.items():
+            self._states.labels(state).set(count)
+        if report.disk_free_bytes is not None:
+            self._disk.set(report.disk_free_bytes)
         self._ready.set(report.ready)
         for model in report.models:
             self._model_ok.labels(model.name).set(model.ok)
@@ -66,11 +97,12 @@ class Metrics:
 
 
 class RequestMetrics:
-    """ASGI middleware that times each request."""
+    """ASGI middleware that times each request, and tells the access log of it where there is one."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, access_log: AccessLog | None = None) -> None:
         self._app = app
         self._metrics = metrics
+        self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and count its answer."""
@@ -79,18 +111,35 @@ class RequestMetrics:
             return
         started = time.perf_counter()
         status = 500
+        sent = 0
 
         async def watched(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
+            else:
+                sent += len(message.get("body", b""))
             await send(message)
 
         try:
             await self._app(scope, receive, watched)
         finally:
-            method = (
-                scope["method"] if scope["method"] in {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"} else "other"
-            )
+            method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", "none")
-            self._metrics.observe(method=method, route=route, status=status, seconds=time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._metrics.observe(method=method, route=route, status=status, seconds=seconds)
+            if self._access_log is not None:
+                peer = scope.get("client")
+                self._access_log(
+                    Entry(
+                        method=method,
+                        route=route,
+                        status=status,
+                        seconds=round(seconds, 4),
+                        bytes_sent=sent,
+                        address=peer[0] if peer else "unknown",
+                    )
+                )
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from starlette.datastructures import FormData
 
 from web.context import WebContext
-from web.dependencies import Context, Session, optional_session, session_cookie_name
+from web.dependencies import Context, Session, optional_session, session_cookie_name, session_now
 from web.problems import FieldProblem, Problem, problem_response
 from web.security_headers import fixed_headers
 
@@ -45,7 +45,7 @@ def local_path(text: str) -> str:
     return text if safe and len(text) < 1000 else "/"
 
 
-def visitor(session: Annotated[Session | None, Depends(optional_session)]) -> Session:
+async def visitor(session: Annotated[Session | None, Depends(optional_session)]) -> Session:
     """Dependency: who looks at the page.
 
     Raises:
@@ -59,7 +59,7 @@ def visitor(session: Annotated[Session | None, Depends(optional_session)]) -> Se
 Visitor = Annotated[Session, Depends(visitor)]
 
 
-def admin_visitor(session: Visitor) -> Session:
+async def admin_visitor(session: Visitor) -> Session:
     """Dependency: an administrator looking at the page.
 
     Raises:
@@ -73,7 +73,7 @@ def admin_visitor(session: Visitor) -> Session:
 AdminVisitor = Annotated[Session, Depends(admin_visitor)]
 
 
-def clinical_visitor(session: Visitor) -> Session:
+async def clinical_visitor(session: Visitor) -> Session:
     """Dependency: a doctor or an administrator looking at the page.
 
     Raises:
@@ -128,7 +128,7 @@ def set_session_cookie(response: Response, context: WebContext, token: str) -> N
     response.set_cookie(
         session_cookie_name(secure),
         token,
-        max_age=context.tokens.lifetime_s,
+        max_age=int(context.tokens.sign_in_lifetime.total_seconds()),
         path="/",
         secure=secure,
         httponly=True,
@@ -150,7 +150,7 @@ def respond(request: Request, problem: Problem, errors: list[FieldProblem] | Non
         if "HX-Request" in request.headers:
             response = Response(status_code=204, headers={"HX-Redirect": sign_in})
     else:
-        session = optional_session(request, context)
+        session = session_now(request, context)
         response = render(request, context, "error.html", session, code=problem.status, problem=_shown(problem, errors))
     # An unexpected failure is answered outside the middleware that adds these.
     for name, value in {**fixed_headers(context.settings.cookie_secure), "Cache-Control": "no-store"}.items():

@@ -17,16 +17,19 @@ from web.problems import Problem
 from web.trail import record
 
 
-def find_scan(context: WebContext, scan_id: str) -> ScanRow:
-    """Return one scan.
+def find_scan(context: WebContext, scan_id: str, *, deleted: bool = False) -> ScanRow:
+    """Return one scan. deleted: one that was deleted, too.
 
     Raises:
-        Problem: 404 where no scan has this id.
+        Problem: 404 where no scan has this id, or it was deleted.
     """
     try:
-        return context.scans.get(scan_id)
+        scan = context.scans.get(scan_id)
     except NotFound as error:
         raise Problem(404, "scan-not-found", "No scan has this id.") from error
+    if scan.erased_at is not None or (scan.deleted_at is not None and not deleted):
+        raise Problem(404, "scan-not-found", "No scan has this id.")
+    return scan
 
 
 def process_now(context: WebContext, request: Request, user: UserRow, scan_id: str) -> None:

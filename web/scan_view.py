@@ -7,7 +7,9 @@ from typing import Any
 
 from pipeline.volume import SeriesRole
 from storage.audit import MAX_LIMIT
+from storage.audit_chain import AUDIT_PREFIX as PREFIX
 from storage.runs import RunRow
+from storage.scan_pages import LINE_FIELDS, LinePage
 from storage.scan_rows import ScanRow
 from storage.study_rows import SeriesRow
 from storage.vocabulary import RunState
@@ -16,7 +18,6 @@ from web.delivery_view import deliveries_of, pacs_answers_of
 from web.files import available_downloads
 from web.result_view import headline
 from web.schemas import EventOut, ScanDetail, ScanSummary, SeriesOut
-from web.trail import PREFIX
 
 _EVENTS_SHOWN = 200
 
@@ -35,8 +36,21 @@ def _summary_fields(scan: ScanRow) -> dict[str, Any]:
     return fields | {
         "modalities": list(scan.modalities),
         "source": scan.source.value,
-        "finding": headline(scan.results) if scan.results else None,
+        "finding": scan.finding or (headline(scan.results) if scan.results else None),
     }
+
+
+def lines(context: WebContext, page: LinePage) -> list[dict[str, Any]]:
+    """Return the lines of a page by the names of `ScanSummary`, quicker than by way of it."""
+    shown = [dict(zip(LINE_FIELDS, line, strict=True)) for line in page.lines]
+    # Results that were kept without their line (by an older release, or taken up again) are read for it.
+    bare = [line["id"] for line in shown if line["finding"] is None and line["run"]]
+    results = context.scans.results_of(bare) if bare else {}
+    for line in shown:
+        del line["run"]
+        if line["id"] in results:
+            line["finding"] = headline(results[line["id"]])
+    return shown
 
 
 def last_finished_run(context: WebContext, scan_id: str) -> RunRow | None:
@@ -87,6 +101,14 @@ def _series_out(row: SeriesRow, count: int) -> SeriesOut:
         reasons=list(row.role_reasons),
         excluded_reason=row.excluded_reason,
     )
+
+
+def events_after(context: WebContext, scan_id: str, after_id: int) -> list[tuple[int, EventOut]]:
+    """Return entries of the scan's own history after one, with their ids, oldest first."""
+    rows = context.audit.list(scan_id=scan_id, after_id=min(after_id, 2**31 - 1), limit=MAX_LIMIT)
+    return [
+        (row.id, EventOut(at=row.at, kind=row.kind, text=row.text)) for row in rows if not row.kind.startswith(PREFIX)
+    ]
 
 
 def events_of(context: WebContext, scan_id: str) -> list[EventOut]:

@@ -76,6 +76,19 @@ class ScanDetail(ScanSummary):
     downloads: list[str]
 
 
+_Line = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class ScanChange(Schema):
+    """What was typed at an upload, corrected; what is left out stays."""
+
+    patient_name: Annotated[_Line, StringConstraints(max_length=194)] | None = Field(None, examples=["Doe^Jane"])
+    patient_id: Annotated[_Line, StringConstraints(min_length=1, max_length=64)] | None = Field(None, examples=["P-7"])
+    scan_date: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = Field(
+        None, examples=["2026-01-31"]
+    )
+
+
 class RoleChoice(Schema):
     """Series Instance UIDs to the role a person says they have; null takes an earlier choice back."""
 

@@ -24,12 +24,14 @@ class Registration(StrEnum):
 class WebSettings:
     """Frozen settings of one web application.
 
-    token_secret: signs sign-in tokens; at least 32 bytes. token_minutes: how long a sign-in lasts.
+    token_secret: signs sign-in tokens; at least 32 bytes. token_minutes: how long a bearer token lasts; sign_in_hours:
+    how long a sign-in can be kept alive. account_age_s: how long what is known of an account may be used.
     cors_origins: other origins whose pages may call the API with a bearer token; never '*'.
     max_upload_bytes: one upload request as sent. max_volume_bytes: one NIfTI file after decompression.
     max_archive_bytes, max_archive_members: a DICOM zip after unpacking. chunk_timeout_s: longest silence in an upload.
     max_object_bytes: one object of a DICOMweb request. inbox_token: with it a machine may store by DICOMweb; at least
     32 characters, None for nobody.
+    node_name: this node in DICOM audit messages. limits_url: where attempts are counted, in the words of `limits`.
     cookie_secure: False only where the pages are reached over plain http (loopback, tests).
 
     Raises:
@@ -38,7 +40,9 @@ class WebSettings:
 
     token_secret: str = field(repr=False)
     registration: Registration = Registration.APPROVAL
-    token_minutes: int = 480
+    token_minutes: int = 15
+    sign_in_hours: float = 12.0
+    account_age_s: float = 1.0
     cors_origins: tuple[str, ...] = ()
     max_upload_bytes: int = 2 * 1024**3
     max_volume_bytes: int = 1024**3
@@ -48,6 +52,8 @@ class WebSettings:
     cookie_secure: bool = True
     max_object_bytes: int = 2 * 1024**3
     inbox_token: str | None = field(default=None, repr=False)
+    node_name: str = "BTNODE"
+    limits_url: str = field(default="memory://", repr=False)
     issuer: str = "brain-tumor-node"
     audience: str = "brain-tumor-node/web"
 
@@ -70,6 +76,7 @@ class WebSettings:
                 )
         for name in (
             "token_minutes",
+            "sign_in_hours",
             "max_upload_bytes",
             "max_volume_bytes",
             "max_archive_bytes",

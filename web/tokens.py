@@ -15,6 +15,7 @@ import jwt
 ALGORITHM = "HS256"
 MAXIMUM_TOKEN_CHARACTERS = 4096
 _LEEWAY = timedelta(seconds=30)
+_PAGES = "pages"
 _REQUIRED = ("sub", "iss", "aud", "exp", "iat", "jti", "ver")
 
 
@@ -24,25 +25,41 @@ class InvalidToken(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Claims:
-    """What a valid token says: whom it signs in, under which version of the account, and until when."""
+    """What a valid token says: whom it signs in, under which version of the account and which sign-in, and until when.
+
+    sign_in_id: '' for a token that belongs to none. for_pages: it holds as a browser's cookie only.
+    """
 
     user_id: int
     token_version: int
     token_id: str
     expires_at: datetime
+    sign_in_id: str = ""
+    for_pages: bool = False
 
 
 class TokenIssuer:
     """Issues and reads the tokens of one node.
 
-    secret: at least 32 bytes of text. clock: aware UTC times, a parameter so that tests move it.
+    secret: at least 32 bytes of text. minutes: how long a bearer token lasts; sign_in_hours: a page's token and a
+    sign-in as a whole. clock: aware UTC times, a parameter so that tests move it.
     """
 
-    def __init__(self, *, secret: str, issuer: str, audience: str, minutes: int, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        *,
+        secret: str,
+        issuer: str,
+        audience: str,
+        minutes: int,
+        clock: Callable[[], datetime],
+        sign_in_hours: float = 12,
+    ) -> None:
         self._secret = secret.encode()
         self._issuer = issuer
         self._audience = audience
         self._lifetime = timedelta(minutes=minutes)
+        self._sign_in_lifetime = timedelta(hours=sign_in_hours)
         self._clock = clock
 
     @property
@@ -50,18 +67,28 @@ class TokenIssuer:
         """How long a token lasts, in seconds."""
         return int(self._lifetime.total_seconds())
 
-    def issue(self, user_id: int, token_version: int) -> str:
-        """Return a signed token for one user, valid from now."""
+    @property
+    def sign_in_lifetime(self) -> timedelta:
+        """How long a sign-in can be kept alive."""
+        return self._sign_in_lifetime
+
+    def issue(self, user_id: int, token_version: int, sign_in_id: str = "", *, for_pages: bool = False) -> str:
+        """Return a signed token for one user, valid from now. for_pages: longer, and of no use as a bearer token."""
         now = self._clock()
-        claims = {
+        lifetime = self._sign_in_lifetime if for_pages else self._lifetime
+        claims: dict[str, Any] = {
             "sub": str(user_id),
             "iss": self._issuer,
             "aud": self._audience,
             "iat": int(now.timestamp()),
-            "exp": int((now + self._lifetime).timestamp()),
+            "exp": int((now + lifetime).timestamp()),
             "jti": secrets.token_urlsafe(16),
             "ver": token_version,
         }
+        if sign_in_id:
+            claims["sid"] = sign_in_id
+        if for_pages:
+            claims["use"] = _PAGES
         return jwt.encode(claims, self._secret, algorithm=ALGORITHM)
 
     def read(self, token: str) -> Claims:
@@ -100,14 +127,21 @@ class TokenIssuer:
         if max(issued_at, not_before) > now + _LEEWAY:
             raise InvalidToken("not valid yet")
         # A clock set forward and back again must not leave a token that lasts for years.
-        if expires_at - issued_at > self._lifetime + _LEEWAY:
+        for_pages = claims.get("use") == _PAGES
+        if expires_at - issued_at > (self._sign_in_lifetime if for_pages else self._lifetime) + _LEEWAY:
             raise InvalidToken("longer than this node issues")
         return Claims(
             user_id=int(claims["sub"]),
             token_version=int(claims["ver"]),
             token_id=str(claims["jti"]),
             expires_at=expires_at,
+            sign_in_id=str(claims.get("sid", "")),
+            for_pages=for_pages,
         )
+
+    def new_refresh_token(self, sign_in_id: str) -> str:
+        """Return a fresh refresh token of a sign-in; only its hash is ever kept."""
+        return f"{sign_in_id}.{secrets.token_urlsafe(32)}"
 
     def csrf(self, binding: str) -> str:
         """Return the CSRF value of one sign-in (`binding` is the token's id) or of one visit to the sign-in page."""
@@ -116,3 +150,8 @@ class TokenIssuer:
     def csrf_matches(self, binding: str, offered: str) -> bool:
         """Compare an offered CSRF value in constant time."""
         return hmac.compare_digest(self.csrf(binding).encode(), offered.encode("utf-8", "replace"))
+
+
+def refresh_sha256(token: str) -> str:
+    """What is kept of a refresh token. It is 256 random bits, so a plain hash tells nothing of it."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

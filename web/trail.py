@@ -6,16 +6,15 @@ from typing import Literal
 
 from fastapi import Request
 
+from storage.audit_chain import AUDIT_PREFIX as PREFIX
 from storage.users import UserRow
 from web.context import WebContext
 from web.dependencies import client_address
 
-#: Kinds of audit events begin with this; the scan's own history does not.
-PREFIX = "audit."
-
 Action = Literal[
-    "sign-in", "sign-out", "register", "change-password", "change-profile", "approve-user", "disable-user",
-    "view-scan", "download", "upload", "store", "resend", "fetch", "process-now", "retry", "role-override",
+    "sign-in", "sign-out", "refresh", "register", "change-password", "change-profile", "approve-user", "disable-user",
+    "list-scans", "view-scan", "view-images", "compare", "watch", "download", "upload", "store", "resend", "fetch",
+    "process-now", "retry", "role-override", "correct", "delete-scan", "restore-scan", "erase-scan", "read-audit",
 ]  # fmt: skip
 
 
@@ -43,3 +42,20 @@ def record(
             **data,
         },
     )
+
+
+def record_view(
+    context: WebContext, request: Request, action: Action, *, user: UserRow, scan_id: str | None = None, what: str = ""
+) -> None:
+    """Write that somebody looks at something, once in five minutes for one person, address and thing.
+
+    what: tells things apart that one action covers; it names no patient.
+    """
+    view = (action, user.id, client_address(request), scan_id, what)
+    if not context.views.is_new(view):
+        return
+    try:
+        record(context, request, action, user=user, scan_id=scan_id, what=what)
+    except BaseException:
+        context.views.forget(view)
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from dicom_node.commands.options import ConfigOption, configuration
 from dicom_node.errors import Permanent
 from dicom_node.store import open_store
+from storage.audit_chain import AUDIT_PREFIX
 from storage.vocabulary import AccountStatus, Role
 from web.passwords import PasswordHasher, PasswordRefused, check_new_password
 
@@ -48,7 +50,11 @@ def add_user(
         role=role,
         status=AccountStatus.ACTIVE,
     )
-    store.audit.append("user-created", f"account '{user.username}' ({user.role}) made on the command line")
+    store.audit.append(
+        AUDIT_PREFIX + "create-user",
+        f"account '{user.username}' ({user.role}) made on the command line",
+        data={"outcome": "success", "username": getpass.getuser(), "account": user.username, "role": user.role.value},
+    )
     store.database.close()
     typer.echo(f"account '{user.username}' made, role {user.role}")
 

@@ -71,8 +71,20 @@ def web(config: ConfigOption = None) -> None:
     configure_logging(loaded.logging.level, "web")
     store = open_store(loaded)
     application = build_web(loaded, store)
-    # Access lines carry scan ids only, but the audit trail already has every view.
-    uvicorn.run(application, host=loaded.web.host, port=loaded.web.port, log_level="warning", access_log=False)
+    tls = loaded.web.tls
+    uvicorn.run(
+        application,
+        host=loaded.web.host,
+        port=loaded.web.port,
+        log_level="warning",
+        # The node's own access lines name routes, never paths or addresses.
+        access_log=False,
+        server_header=False,
+        # Open event streams would otherwise hold the process up.
+        timeout_graceful_shutdown=5,
+        ssl_certfile=tls.certificate,
+        ssl_keyfile=tls.key,
+    )
     store.database.close()
 
 

@@ -9,6 +9,7 @@ from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection
 
 # Their tables join the metadata.
+import storage.account_tables
 import storage.edge_tables
 import storage.model_tables
 import storage.outward_tables  # noqa: F401

@@ -66,15 +66,16 @@ def parts(tmp_path: Path) -> Iterator[dict[str, Any]]:
         role=Role.DOCTOR,
         status=AccountStatus.ACTIVE,
     )
+    ingest = UploadDoor(Ingest(files, StudyRepository(database)), ScanRepository(database))
     app = create_app(
         settings=WebSettings(token_secret="s" * 40, cookie_secure=False),
         database=database,
         files=files,
         health=lambda: HEALTH,
-        ingest=UploadDoor(Ingest(files, StudyRepository(database)), ScanRepository(database)),
+        ingest=ingest,
         hasher=hasher,
     )
-    yield {"app": app, "database": database, "files": files, "user": user}
+    yield {"app": app, "database": database, "files": files, "user": user, "ingest": ingest, "health": HEALTH}
     database.close()
 
 

@@ -1,20 +1,20 @@
-"""POST /api/auth/register, POST /api/auth/login, POST /api/auth/logout, GET and PUT /api/auth/me."""
+"""/api/auth: register, login, refresh, logout, and one's own account."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from web import auth
-from web.account_schemas import Credentials, ProfileChange, Registration, TokenAnswer, UserOut
+from web.account_schemas import Credentials, ProfileChange, RefreshRequest, Registration, TokenAnswer, UserOut
+from web.context import WebContext
 from web.dependencies import Context, SignedIn
 from web.problems import Problem, documented
-from web.trail import record
 
 router = APIRouter(prefix="/api/auth", tags=["accounts"])
 
@@ -39,8 +39,22 @@ def register(form: Registration, request: Request, context: Context) -> UserOut:
 async def login(request: Request, context: Context) -> TokenAnswer:
     """Sign in with name or e-mail address and password, as JSON or as a form (OAuth 2 password style)."""
     credentials = await _credentials(request)
-    user, token = await run_in_threadpool(auth.sign_in, context, request, credentials)
-    return TokenAnswer(access_token=token, expires_in=context.tokens.lifetime_s, user=auth.user_out(user))
+    return _answer(context, await run_in_threadpool(auth.sign_in, context, request, credentials))
+
+
+def _answer(context: WebContext, tokens: auth.Tokens) -> TokenAnswer:
+    return TokenAnswer(
+        access_token=tokens.access,
+        refresh_token=tokens.refresh,
+        expires_in=context.tokens.lifetime_s,
+        user=auth.user_out(tokens.user),
+    )
+
+
+@router.post("/refresh", responses=documented(401, 413, 422, 429))
+def refresh(wanted: RefreshRequest, request: Request, context: Context) -> TokenAnswer:
+    """Exchange a refresh token for new tokens. Used a second time it ends the sign-in: somebody else has a copy."""
+    return _answer(context, auth.refresh(context, request, wanted.refresh_token))
 
 
 async def _credentials(request: Request) -> Credentials:
@@ -61,11 +75,15 @@ async def _credentials(request: Request) -> Credentials:
         raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in error.errors()]) from error
 
 
-@router.post("/logout", status_code=204, responses=documented(401, 403))
-def logout(request: Request, response: Response, context: Context, session: SignedIn) -> None:
-    """End every sign-in of this account, on every device: tokens issued until now no longer hold."""
-    context.users.revoke_tokens(session.user.id)
-    record(context, request, "sign-out", user=session.user)
+@router.post("/logout", status_code=204, responses=documented(401, 403, 422))
+def logout(
+    request: Request,
+    context: Context,
+    session: SignedIn,
+    everywhere: Annotated[bool, Query(description="false: this sign-in only.")] = True,
+) -> None:
+    """End every sign-in of this account, on every device, or this one: its tokens no longer hold."""
+    auth.sign_out(context, request, session, everywhere=everywhere)
 
 
 @router.get("/me", responses=documented(401))

@@ -44,7 +44,7 @@ class Sender:
     user: UserRow | None
 
 
-def sender(
+async def sender(
     request: Request,
     context: Context,
     session: Annotated[Session | None, Depends(optional_session)],
@@ -59,7 +59,7 @@ def sender(
     known = context.settings.inbox_token
     if known and scheme.lower() == "bearer" and hmac.compare_digest(known.encode(), token.encode()):
         return Sender(calling="STOW", user=None)
-    return Sender(calling="WEB", user=signed_in(request, context, session, documented).user)
+    return Sender(calling="WEB", user=(await signed_in(request, context, session, documented)).user)
 
 
 Sending = Annotated[Sender, Depends(sender)]

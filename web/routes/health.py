@@ -42,4 +42,4 @@ def ready(response: Response, context: Context) -> HealthOut:
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 def metrics(context: Context) -> Response:
     """Return the metrics Prometheus collects."""
-    return Response(context.metrics.render(context.health()), media_type=CONTENT_TYPE_LATEST)
+    return Response(context.metrics.render(context.health(), context.models()), media_type=CONTENT_TYPE_LATEST)

@@ -12,14 +12,14 @@ from storage.runs import RunRow
 from web import scan_requests
 from web.attention_view import AttentionStage, attention_file
 from web.context import WebContext
-from web.dependencies import Context, SignedIn
+from web.dependencies import Context, Session, SignedIn
 from web.files import DOWNLOADS, download_path
 from web.images import NoImages, NoSuchSlice
 from web.problems import Problem, documented
 from web.routes.scans import ScanId
 from web.scan_view import last_finished_run
 from web.schemas import AxisOut, ImagesOut
-from web.trail import record
+from web.trail import record, record_view
 
 router = APIRouter(prefix="/api/scans", tags=["images"])
 
@@ -54,8 +54,11 @@ def images(scan_id: ScanId, context: Context, _session: SignedIn) -> ImagesOut:
     )
 
 
-def _png(context: WebContext, scan_id: str, axis: Plane, index: int, opacity: float) -> Response:
+def _png(
+    context: WebContext, request: Request, session: Session, scan_id: str, axis: Plane, index: int, opacity: float
+) -> Response:
     run = _run(context, scan_id)
+    record_view(context, request, "view-images", user=session.user, scan_id=scan_id)
     try:
         png = context.slices.png(context.files.run_folder(run.id), axis, index, opacity)
     except NoImages as error:
@@ -69,32 +72,37 @@ def _png(context: WebContext, scan_id: str, axis: Plane, index: int, opacity: fl
 def slice_png(
     scan_id: ScanId,
     index: SliceIndex,
+    request: Request,
     context: Context,
-    _session: SignedIn,
+    session: SignedIn,
     axis: Plane = Plane.AXIAL,
     opacity: Annotated[float, Query(ge=0, le=1, allow_inf_nan=False, description="Has no effect here.")] = 0.0,
 ) -> Response:
     """Return one slice of the reference series as PNG."""
-    return _png(context, scan_id, axis, index, 0.0)
+    return _png(context, request, session, scan_id, axis, index, 0.0)
 
 
 @router.get("/{scan_id}/segmentation/{index}", response_class=Response, responses=_PNG | documented(401, 404, 422))
 def segmentation_png(
     scan_id: ScanId,
     index: SliceIndex,
+    request: Request,
     context: Context,
-    _session: SignedIn,
+    session: SignedIn,
     axis: Plane = Plane.AXIAL,
     opacity: Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)] = 0.45,
 ) -> Response:
     """Return one slice with the segmentation laid over it as PNG."""
-    return _png(context, scan_id, axis, index, opacity)
+    return _png(context, request, session, scan_id, axis, index, opacity)
 
 
 @router.get("/{scan_id}/attention/{stage}", response_class=Response, responses=_PNG | documented(401, 404, 422))
-def attention_png(scan_id: ScanId, stage: AttentionStage, context: Context, _session: SignedIn) -> Response:
+def attention_png(
+    scan_id: ScanId, stage: AttentionStage, request: Request, context: Context, session: SignedIn
+) -> Response:
     """Return the picture of what spoke for the answer of a classifier: its slice, and the slice under its heat."""
     run = _run(context, scan_id)
+    record_view(context, request, "view-images", user=session.user, scan_id=scan_id)
     path = attention_file(context.files.run_folder(run.id), stage)
     if path is None:
         raise Problem(404, "no-picture", "There is no such picture; they are made some time after the results.")

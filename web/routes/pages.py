@@ -17,9 +17,10 @@ from web.files import DOWNLOADS
 from web.pages import AdminVisitor, Visitor, check_csrf, refuse_cross_site, render
 from web.problems import Problem
 from web.result_view import result_view
-from web.routes.scans import ScanId, page_of_scans
+from web.routes.scans import ScanId, page_of_scans, scan_filter
 from web.scan_view import detail, last_finished_run
-from web.trail import record
+from web.schemas import ScanPage, ScanSummary
+from web.trail import record, record_view
 from web.uploads import MAX_FIELDS, MAX_FILES, read_upload, take_upload
 
 router = APIRouter(include_in_schema=False)
@@ -41,9 +42,9 @@ def _list(
     cursor: str,
 ) -> Response:
     states = tuple(state for state in ScanState if state.value == status)
-    page = page_of_scans(
-        context, cursor=cursor or None, limit=_ROWS_A_PAGE, status=states, patient_id=patient_id.strip(), text=q.strip()
-    )
+    chosen = scan_filter(statuses=states, patient_id=patient_id.strip(), text=q.strip())
+    shown, next_cursor = page_of_scans(context, cursor=cursor or None, limit=_ROWS_A_PAGE, filters=chosen)
+    record_view(context, request, "list-scans", user=session.user)
     filters = {name: text for name, text in (("q", q), ("patientId", patient_id), ("status", status)) if text}
 
     def address(path: str, **more: str) -> str:
@@ -56,7 +57,7 @@ def _list(
         template,
         session,
         here="scans",
-        page=page,
+        page=ScanPage(items=[ScanSummary(**line) for line in shown], next_cursor=next_cursor),
         q=q,
         patient_id=patient_id,
         status=status,
@@ -64,7 +65,7 @@ def _list(
         filtered=bool(filters),
         rows_url=address("/scans/rows", **({"cursor": cursor} if cursor else {})),
         first_url=address("/") if cursor else None,
-        next_url=address("/", cursor=page.next_cursor) if page.next_cursor else None,
+        next_url=address("/", cursor=next_cursor) if next_cursor else None,
     )
 
 

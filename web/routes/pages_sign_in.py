@@ -26,7 +26,6 @@ from web.pages import (
 )
 from web.problems import Problem
 from web.settings import Registration as Policy
-from web.trail import record
 
 router = APIRouter(include_in_schema=False)
 
@@ -97,7 +96,7 @@ async def sign_in(request: Request, context: Context, form: VisitForm) -> Respon
     next_path = local_path(str(form.get("next") or "/"))
     try:
         credentials = Credentials(username=username, password=str(form.get("password") or ""))
-        _, token = await run_in_threadpool(auth.sign_in, context, request, credentials)
+        tokens = await run_in_threadpool(lambda: auth.sign_in(context, request, credentials, for_pages=True))
     except (Problem, ValidationError) as error:
         response = _visit_form(
             request,
@@ -112,7 +111,7 @@ async def sign_in(request: Request, context: Context, form: VisitForm) -> Respon
         response.headers.update(error.headers if isinstance(error, Problem) else {})
         return response
     response = see_other(next_path)
-    set_session_cookie(response, context, token)
+    set_session_cookie(response, context, tokens.access)
     response.delete_cookie(VISIT_COOKIE, path="/")
     return response
 
@@ -120,8 +119,7 @@ async def sign_in(request: Request, context: Context, form: VisitForm) -> Respon
 @router.post("/sign-out")
 def sign_out(request: Request, context: Context, session: Visitor, _form: SignedForm) -> Response:
     """End every sign-in of this account, on every device."""
-    context.users.revoke_tokens(session.user.id)
-    record(context, request, "sign-out", user=session.user)
+    auth.sign_out(context, request, session, everywhere=True)
     response = see_other("/sign-in")
     response.delete_cookie(session_cookie_name(context.settings.cookie_secure), path="/")
     return response

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Header, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from web.dependencies import Context, SignedIn
+from web.context import WebContext
+from web.dependencies import Context, Session, SignedIn
 from web.problems import Problem, documented
 from web.schemas import UploadAnswer
-from web.uploads import MAX_FIELDS, MAX_FILES, read_upload, take_upload
+from web.uploads import MAX_FIELDS, MAX_FILES, Upload, fingerprint, read_upload, take_upload
 
 router = APIRouter(prefix="/api", tags=["scans"])
 
@@ -46,12 +47,54 @@ _BODY: dict[str, Any] = {
 @router.post(
     "/process-mri",
     status_code=202,
-    responses=documented(400, 401, 403, 408, 413, 415, 422),
+    responses=documented(400, 401, 403, 408, 409, 413, 415, 422),
     openapi_extra=_BODY,
 )
-async def process_mri(request: Request, context: Context, session: SignedIn) -> UploadAnswer:
+async def process_mri(
+    request: Request,
+    response: Response,
+    context: Context,
+    session: SignedIn,
+    key: Annotated[
+        str,
+        Header(
+            alias="Idempotency-Key",
+            max_length=100,
+            pattern=r"^[\x21-\x7e]*$",
+            description="Any text of your own: the same upload sent again under it within a day is taken once.",
+        ),
+    ] = "",
+) -> UploadAnswer:
     """Upload a scan for the same analysis as studies that come by C-STORE. Who is nobody is refused before the body."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Problem(415, "unsupported-media-type", "Send multipart/form-data.")
     async with request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=16 * 1024) as form:
-        return await run_in_threadpool(lambda: take_upload(context, request, session.user, read_upload(form)))
+        return await run_in_threadpool(lambda: once(context, request, response, session, key, read_upload(form)))
+
+
+def once(
+    context: WebContext, request: Request, response: Response, session: Session, key: str, upload: Upload
+) -> UploadAnswer:
+    """Take an upload; under a key that was seen, give the first answer again.
+
+    Raises:
+        Problem: as `take_upload`; 409 while the first one is under way, 422 for another upload under the same key.
+    """
+    user = session.user
+    if not key:
+        return take_upload(context, request, user, upload)
+    claim = context.known_uploads.claim(user.id, key, fingerprint(upload))
+    if not claim.same:
+        raise Problem(422, "key-used", "Another upload was sent under this Idempotency-Key; give this one its own.")
+    if not claim.mine:
+        if claim.answer is None:
+            raise Problem(409, "under-way", "This upload is being taken; ask again in a moment.")
+        response.headers["Idempotent-Replayed"] = "true"
+        return UploadAnswer.model_validate(claim.answer)
+    answer = None
+    try:
+        taken = take_upload(context, request, user, upload)
+        answer = taken.model_dump(mode="json", by_alias=True)
+        return taken
+    finally:
+        context.known_uploads.settle(user.id, key, answer)

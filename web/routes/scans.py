@@ -1,61 +1,102 @@
-"""GET /api/scans, GET /api/scans/{id} and what may be asked of a scan."""
+"""/api/scans: the list, one scan, correcting and deleting it, and what may be asked of it."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic.alias_generators import to_camel
+from pydantic_core import to_json
 
 from storage.errors import InvalidQuery
 from storage.lifecycle import ScanState
-from storage.scan_pages import MAX_LIMIT, ScanFilter
-from web import scan_requests
+from storage.scan_pages import MAX_LIMIT, Order, ScanFilter
+from storage.vocabulary import Role, Source
+from web import scan_changes, scan_requests
 from web.context import WebContext
-from web.dependencies import Context, SignedIn
+from web.dependencies import Clinical, Context, SignedIn
 from web.problems import Problem, documented
-from web.scan_view import detail, summary
-from web.schemas import RequestAccepted, RoleChoice, ScanDetail, ScanPage
-from web.trail import record
+from web.scan_view import detail, lines
+from web.schemas import RequestAccepted, RoleChoice, ScanChange, ScanDetail, ScanPage, ScanSummary
+from web.trail import record, record_view
 
 router = APIRouter(prefix="/api/scans", tags=["scans"])
 
 ScanId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9-]+$")]
 
 
+#: The page's JSON by hand: what the model would check was read from columns that hold nothing else.
+_NAMES = {name: to_camel(name) for name in ScanSummary.model_fields}
+
+
 def page_of_scans(
-    context: WebContext,
-    *,
-    cursor: str | None,
-    limit: int,
-    status: tuple[ScanState, ...] = (),
-    patient_id: str = "",
-    text: str = "",
-) -> ScanPage:
-    """Return one page of the list.
+    context: WebContext, *, cursor: str | None, limit: int, filters: ScanFilter, order: Order = "newest"
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return one page of the list, each line by the names of `ScanSummary`, and the cursor of the next.
 
     Raises:
         Problem: 422 for a filter or cursor that cannot be used.
     """
     try:
-        filters = ScanFilter(statuses=status, patient_id=patient_id, text=text)
-        page = context.scans.list_page(cursor or None, limit, filters)
+        page = context.scans.list_lines(cursor or None, limit, filters, order=order)
     except InvalidQuery as error:
-        raise Problem(422, "invalid-query", f"{error}.") from error
-    return ScanPage(items=[summary(row) for row in page.rows], next_cursor=page.next_cursor)
+        raise _unusable(error) from error
+    return lines(context, page), page.next_cursor
 
 
-@router.get("", responses=documented(401, 422))
+def scan_filter(**wanted: Any) -> ScanFilter:
+    """Return a filter.
+
+    Raises:
+        Problem: 422 for one that cannot be used.
+    """
+    try:
+        return ScanFilter(**wanted)
+    except InvalidQuery as error:
+        raise _unusable(error) from error
+
+
+def _unusable(error: InvalidQuery) -> Problem:
+    return Problem(422, "invalid-query", f"{error}.")
+
+
+@router.get("", response_model=ScanPage, responses=documented(401, 403, 422))
 def list_scans(
+    request: Request,
     context: Context,
-    _session: SignedIn,
+    session: SignedIn,
     cursor: Annotated[str | None, Query(max_length=400, description="nextCursor of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
     status: Annotated[list[ScanState] | None, Query(max_length=len(ScanState))] = None,
     patient_id: Annotated[str, Query(alias="patientId", max_length=200, description="Exactly this patient ID.")] = "",
     q: Annotated[str, Query(max_length=200, description="Part of a name, ID, study or accession number.")] = "",
-) -> ScanPage:
+    source: Annotated[Source | None, Query(description="How it came in.")] = None,
+    user_id: Annotated[int | None, Query(alias="userId", ge=0, le=2**31 - 1, description="Who uploaded it.")] = None,
+    created_from: Annotated[datetime | None, Query(alias="createdFrom", description="With a time zone.")] = None,
+    created_to: Annotated[datetime | None, Query(alias="createdTo", description="Not included.")] = None,
+    sort: Annotated[Literal["-createdAt", "createdAt"], Query(description="'-': the newest first.")] = "-createdAt",
+    deleted: Annotated[bool, Query(description="Those that were deleted, for doctors and administrators.")] = False,
+) -> Response:
     """List scans, newest first. New scans neither shift nor repeat those of later pages."""
-    return page_of_scans(context, cursor=cursor, limit=limit, status=tuple(status or ()), patient_id=patient_id, text=q)
+    if deleted and session.user.role is Role.TECHNICIAN:
+        raise Problem(403, "role", "Deleted scans are shown to doctors and administrators.")
+    filters = scan_filter(
+        statuses=tuple(status or ()),
+        patient_id=patient_id,
+        text=q,
+        source=source,
+        user_id=user_id,
+        created_from=created_from,
+        created_to=created_to,
+        deleted=deleted,
+    )
+    shown, next_cursor = page_of_scans(
+        context, cursor=cursor, limit=limit, filters=filters, order="newest" if sort == "-createdAt" else "oldest"
+    )
+    record_view(context, request, "list-scans", user=session.user)
+    items = [{_NAMES[name]: value for name, value in line.items()} for line in shown]
+    return Response(to_json({"items": items, "nextCursor": next_cursor}), media_type="application/json")
 
 
 @router.get("/{scan_id}", responses=documented(401, 404, 422))
@@ -64,6 +105,32 @@ def get_scan(scan_id: ScanId, request: Request, context: Context, session: Signe
     scan = scan_requests.find_scan(context, scan_id)
     record(context, request, "view-scan", user=session.user, scan_id=scan_id)
     return detail(context, scan)
+
+
+@router.put("/{scan_id}", responses=documented(401, 403, 404, 409, 413, 422))
+def correct_scan(
+    scan_id: ScanId, change: ScanChange, request: Request, context: Context, session: SignedIn
+) -> ScanDetail:
+    """Correct what was typed at an upload: patientName, patientId, scanDate. A DICOM study is corrected at its PACS."""
+    return detail(context, scan_changes.correct(context, request, session.user, scan_id, change))
+
+
+@router.delete("/{scan_id}", status_code=204, responses=documented(401, 403, 404, 409, 422))
+def delete_scan(
+    scan_id: ScanId,
+    request: Request,
+    context: Context,
+    session: Clinical,
+    erase: Annotated[bool, Query(description="Remove its files and rows for good (administrators).")] = False,
+) -> None:
+    """Put a scan that has ended out of sight, or erase it. A new image of its study brings a scan out of sight back."""
+    scan_changes.delete(context, request, session.user, scan_id, erase=erase)
+
+
+@router.post("/{scan_id}/restore", responses=documented(401, 403, 404, 409, 422))
+def restore_scan(scan_id: ScanId, request: Request, context: Context, session: Clinical) -> ScanDetail:
+    """Bring back a scan that was put out of sight."""
+    return detail(context, scan_changes.restore(context, request, session.user, scan_id))
 
 
 @router.post("/{scan_id}/process-now", status_code=202, responses=documented(401, 403, 404, 409, 422))

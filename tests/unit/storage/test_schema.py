@@ -11,6 +11,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+import storage.account_tables
+import storage.edge_tables
 import storage.model_tables
 import storage.outward_tables  # noqa: F401  (its tables join the metadata)
 from storage.database import check_schema, upgrade

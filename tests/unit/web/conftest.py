@@ -252,7 +252,7 @@ def make_node(folder: Path, empty_database: Path) -> Iterator[Node]:
         files=FileStore(folder / "files", min_free_bytes=0),
         clock=clock,
         hasher=PasswordHasher(4),
-        settings=WebSettings(token_secret=SECRET, cookie_secure=False),
+        settings=WebSettings(token_secret=SECRET, cookie_secure=False, account_age_s=0),
         ingest=DicomIngest(ScanRepository(database, clock)),
     )
     database.close()

@@ -1,0 +1,47 @@
+"""The tables beside accounts: sign-ins, uploads that were sent under a key, and the end of the audit trail's chain."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import JSON, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from storage.tables import Base, Json
+
+
+class SignIn(Base):
+    """One sign-in of one device. `refresh_sha256` is of the one refresh token that still holds."""
+
+    __tablename__ = "sign_ins"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    token_version: Mapped[int]
+    refresh_sha256: Mapped[str]
+    address: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[str] = mapped_column(default="")
+
+
+class KnownUpload(Base):
+    """An upload under its sender's key. `answer` is null while it is being taken."""
+
+    __tablename__ = "uploads_known"
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    at: Mapped[datetime]
+    answer: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))
+
+
+class AuditHead(Base):
+    """The last entry of the audit trail's chain: one row, locked while an entry is added."""
+
+    __tablename__ = "audit_heads"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    entries: Mapped[int]
+    event_id: Mapped[int]
+    sha256: Mapped[str]

@@ -1,0 +1,100 @@
+"""Erasing a deleted scan: its files go, then every row that belongs to it; one row without patient data stays.
+
+The audit trail points at that row. Cut off half way, it is done anew from the start: the scan stays deleted.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Table, delete, select, update
+from sqlalchemy.orm import Session
+
+from storage.clock import Clock, utc_now
+from storage.database import Database
+from storage.durable import faults_named
+from storage.errors import Conflict
+from storage.files import FileStore
+from storage.scan_care import check_ended
+from storage.scan_rows import ScanRow, scan_query, scan_row
+from storage.tables import Base, ConflictingObject, Event, Instance, Run, Scan, Series, Study
+from storage.transitions import add_event, locked_scan
+
+#: Tables whose rows outlast the scan they name.
+_KEPT = frozenset({Event.__tablename__, Scan.__tablename__})
+
+
+def erase(database: Database, files: FileStore, scan_id: str, by: str, clock: Clock = utc_now) -> ScanRow:
+    """Erase a scan that was deleted before.
+
+    Raises:
+        Conflict: it is not deleted, or something new came for it. NotFound. StorageFault: a file cannot be removed.
+    """
+    with database.write() as session:
+        scan = _deleted(session, scan_id)
+        paths = _paths(session, scan)
+        runs = list(session.scalars(select(Run.id).where(Run.scan_id == scan_id)))
+    for folder in (*(f"results/{run_id}" for run_id in runs), f"uploads/{scan_id}"):
+        path = files.abspath(folder)
+        with faults_named("erasing a folder", path):
+            if path.is_dir():
+                shutil.rmtree(path)
+    for relative in paths:
+        path = files.abspath(relative)
+        with faults_named("erasing a file", path):
+            path.unlink(missing_ok=True)
+    with database.write() as session:
+        scan = _deleted(session, scan_id)
+        study_id, scan.study_id = scan.study_id, None
+        session.flush()
+        if study_id is not None:
+            uid = session.scalar(select(Study.study_instance_uid).where(Study.id == study_id))
+            session.execute(delete(ConflictingObject).where(ConflictingObject.study_instance_uid == uid))
+            _delete_below(session, Base.metadata.tables[Study.__tablename__], [study_id])
+            session.execute(delete(Study).where(Study.id == study_id))
+        _delete_below(session, Base.metadata.tables[Scan.__tablename__], [scan_id])
+        scan.patient_id = scan.patient_name = scan.scan_date = scan.waiting_for = ""
+        scan.modalities, scan.results, scan.finding, scan.error_text = [], None, None, None
+        # What events say of images (series descriptions) goes too; that they happened, and the trail, stays.
+        own = (Event.scan_id == scan_id, Event.sha256.is_(None))
+        session.execute(update(Event).where(*own).values(data={}, text=Event.kind))
+        scan.erased_at = scan.updated_at = clock()
+        add_event(session, scan_id, "erased", f"erased by {by}", scan.updated_at)
+        session.flush()
+        return scan_row(*session.execute(scan_query().where(Scan.id == scan_id)).one())
+
+
+def _deleted(session: Session, scan_id: str) -> Scan:
+    scan = locked_scan(session, scan_id)
+    check_ended(session, scan)
+    if scan.deleted_at is None:
+        raise Conflict("the scan is not deleted: delete it first, then erase it", "deleted")
+    if scan.erased_at is not None:
+        raise Conflict("the scan's data was erased before", "erased")
+    return scan
+
+
+def _paths(session: Session, scan: Scan) -> list[str]:
+    if scan.study_id is None:
+        return []
+    own = select(Instance.path).join(Series, Instance.series_id == Series.id).where(Series.study_id == scan.study_id)
+    uid = session.scalar(select(Study.study_instance_uid).where(Study.id == scan.study_id))
+    aside = select(ConflictingObject.path).where(ConflictingObject.study_instance_uid == uid)
+    return [*session.scalars(own), *session.scalars(aside)]
+
+
+def _delete_below(session: Session, table: Table, keys: Sequence[Any]) -> None:
+    """Delete every row that refers to these rows, and what refers to those, whatever table it is in."""
+    if not keys:
+        return
+    for other in Base.metadata.tables.values():
+        for column in other.columns:
+            if other.name in _KEPT or not any(key.column.table is table for key in column.foreign_keys):
+                continue
+            refers = column.in_(keys)
+            primary = list(other.primary_key.columns)
+            if len(primary) == 1:
+                _delete_below(session, other, list(session.scalars(select(primary[0]).where(refers))))
+            session.execute(delete(other).where(refers))
