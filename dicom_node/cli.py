@@ -7,7 +7,19 @@ import traceback
 
 import typer
 
-from dicom_node.commands import accounts, analyse, audit, conformance, demo, evaluate, inspect, models, phantom, serve
+from dicom_node.commands import (
+    accounts,
+    analyse,
+    audit,
+    backup,
+    conformance,
+    demo,
+    evaluate,
+    inspect,
+    models,
+    phantom,
+    serve,
+)
 from dicom_node.errors import DicomNodeError
 from pipeline.errors import PipelineError
 from storage.errors import StorageError
@@ -19,7 +31,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (serve, inspect, models, accounts, audit, phantom, analyse, evaluate, demo, conformance):
+for module in (
+    serve,
+    inspect,
+    models,
+    accounts,
+    audit,
+    backup,
+    phantom,
+    analyse,
+    evaluate,
+    demo,
+    conformance,
+):
     module.register(app)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dicom_node.backup.restoring import refuse_unfinished
 from dicom_node.config import NodeConfig
 from storage.audit import AuditRepository
 from storage.clock import Clock, utc_now
@@ -41,7 +42,9 @@ def open_store(config: NodeConfig, clock: Clock = utc_now) -> Store:
 
     Raises:
         StorageError: the root cannot be made, or the database cannot be reached or is of a later version.
+        RestoreRefused: a restore into the root was cut off.
     """
+    refuse_unfinished(config.storage.root)
     files = FileStore(config.storage.root, min_free_bytes=config.storage.min_free_mb << 20)
     upgrade(config.storage.rows_url)
     database = Database(config.storage.rows_url)
