@@ -7,10 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
 from dicom_node.commands.options import ConfigOption, configuration
+from dicom_node.config import NodeConfig
 from dicom_node.logs import configure_logging
 from dicom_node.pixel_free import keep_decoders_out
 from dicom_node.supervisor import Child, supervise
@@ -43,12 +45,19 @@ def receive(config: ConfigOption = None) -> None:
     store.database.close()
 
 
-def work(config: ConfigOption = None) -> None:
+def work(
+    config: ConfigOption = None,
+    gpu: Annotated[
+        int | None, typer.Option(min=0, help="The CUDA device of this worker alone; one worker a device.")
+    ] = None,
+) -> None:
     """Run a worker alone: completeness, analysis, delivery."""
     from dicom_node.node import build_worker
     from dicom_node.store import open_store
 
     loaded = configuration(config)
+    if gpu is not None:
+        loaded = on_device(loaded, gpu)
     configure_logging(loaded.logging.level, "work")
     store = open_store(loaded)
     with store.files.lock(f"worker-{loaded.engine.executor_id}"):
@@ -58,6 +67,13 @@ def work(config: ConfigOption = None) -> None:
         # An analysis under way would hold the interpreter until it ends; its run resumes at the next start instead.
         sys.stderr.flush()
         os._exit(0)
+
+
+def on_device(config: NodeConfig, gpu: int) -> NodeConfig:
+    """The configuration of a worker that sees one device. Workers of one machine need executor ids of their own."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)  # read when a framework is first imported, which has not happened yet
+    engine = config.engine.model_copy(update={"executor_id": f"{config.engine.executor_id}-gpu{gpu}"})
+    return config.model_copy(update={"engine": engine})
 
 
 def web(config: ConfigOption = None) -> None:
