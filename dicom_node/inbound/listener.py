@@ -71,6 +71,7 @@ class GuardedRequestHandler(RequestHandler):  # type: ignore[misc]
         made.hand_in(opening.request)
         association.set_socket(made)
         association.bind(evt.EVT_DIMSE_RECV, _message_complete)
+        association.dimse.receive_primitive = _guarded(association.dimse.receive_primitive, association)
         if allowed != ALL_SERVICES:
             association.acceptor.supported_contexts = [
                 context
@@ -79,6 +80,23 @@ class GuardedRequestHandler(RequestHandler):  # type: ignore[misc]
             ]
             association.bind(evt.EVT_REQUESTED, server.note_refused_services, [opening, allowed])
         return association
+
+
+def _guarded(receive: Callable[[Any], None], association: Any) -> Callable[[Any], None]:
+    """pynetdicom's decoder of commands, ending the association where it meets one it has no words for.
+
+    Left alone, an unknown or missing command field raises in the thread that reads the connection: the thread is gone
+    and the peer waits for its timeout.
+    """
+
+    def guarded(primitive: Any) -> None:
+        try:
+            receive(primitive)
+        except Exception as error:
+            _log.warning("a command that is none ended an association (%s)", type(error).__name__)
+            association.dul.event_queue.put("Evt19")  # as pynetdicom does with a command it can read but not use
+
+    return guarded
 
 
 class GuardedServer(ThreadedAssociationServer):  # type: ignore[misc]

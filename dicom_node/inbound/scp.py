@@ -237,10 +237,16 @@ class StorageServer:
 
 
 def _answer_nameless(event: evt.Event) -> None:
-    """Answer a C-STORE without UIDs: pynetdicom drops it in silence, and the sender would wait for its timeout."""
+    """Answer a C-STORE without UIDs: pynetdicom drops it in silence, and the sender would wait for its timeout.
+
+    One without a message id cannot be answered: its association is aborted.
+    """
     message = event.message
     command = message.command_set
-    if not isinstance(message, C_STORE_RQ) or "MessageID" not in command:
+    if not isinstance(message, C_STORE_RQ):
+        return
+    if "MessageID" not in command:
+        event.assoc.abort(block=False)
         return
     if command.get("AffectedSOPClassUID") and command.get("AffectedSOPInstanceUID"):
         return
