@@ -192,6 +192,16 @@ def test_an_uploaded_file_is_the_same_object_as_one_received(node, slices, make_
     assert len(studies.instances_of("1.2.3")) == 1
 
 
+def test_a_preamble_that_is_a_program_becomes_zeros(node, make_series):
+    ingest, files, _, _ = node
+    data = make_series(np.ones((4, 4, 1)))[0].read_bytes()
+    disguised = (b"MZ" + b"\x90" * 126) + data[128:]
+    receipt = ingest.receive_file(disguised, source="upload")
+    stored = files.abspath(receipt.path)
+    assert stored.read_bytes()[:132] == b"\0" * 128 + b"DICM"
+    assert stored.stat().st_mode & 0o777 == 0o640
+
+
 def test_from_bytes_to_a_decision_and_its_roles_on_the_rows(node, slices):
     ingest, _, studies, _ = node
     for data in slices:
