@@ -39,7 +39,8 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def test_backup_destroy_restore_carry_on(tmp_path: Path, debian_tool: Callable[[str], str]) -> None:
     pacs = OrthancServer(debian_tool("Orthanc"), tmp_path)  # down until after the disaster
-    node = TruthNode(tmp_path / "node", SEED, pacs.ae_title, pacs.dicom_port)
+    # Quiet for longer than the drill lasts: the half-received study must wait for its other half.
+    node = TruthNode(tmp_path / "node", SEED, pacs.ae_title, pacs.dicom_port, study_quiet_s=600)
     done, done_paths = small_study(tmp_path, "analysed")
     open_study, open_paths = small_study(tmp_path, "half-received")
     half = len(open_paths) // 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,11 @@ def test_manifests_follow_the_schema(manifest: dict[str, Any]) -> None:
 
 def test_pods_run_commands_that_exist_without_privileges() -> None:
     names = []
+    released = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["version"]
     for pod in pods():
         (container,) = pod["containers"]
         names.append(container["args"][0])
+        assert container["image"] == f"brain-tumor-node:{released}"
         assert pod["securityContext"]["runAsNonRoot"]
         assert not pod["automountServiceAccountToken"]
         security = container["securityContext"]
