@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from dicom_node.result_kinds import RECORD_KINDS, ResultKind
+from dicom_node.result_kinds import RECORD_KINDS
 
 
 class Section(BaseModel):
@@ -134,8 +134,8 @@ class DestinationSection(Section):
     ca_file: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
-    kinds: tuple[ResultKind, ...] = RECORD_KINDS
-    fallback: tuple[ResultKind, ...] = ()
+    kinds: tuple[str, ...] = tuple(kind.value for kind in RECORD_KINDS)
+    fallback: tuple[str, ...] = ()
     lint: tuple[LintProfile, ...] = ("dicom", "ohif", "weasis", "orthanc", "strict-pacs")
     timeout_s: float = Field(60.0, gt=0)
     commitment: Literal["none", "request"] = "none"

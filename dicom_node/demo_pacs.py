@@ -40,10 +40,11 @@ class DemoPacs:
     def _store(self, event: evt.Event) -> int:
         dataset = event.dataset
         dataset.file_meta = event.file_meta
-        path = self.folder / f"{dataset.Modality.lower()}-{len(self._received) + 1}.dcm"
+        path = self.folder / f"{dataset.Modality.lower()}-{dataset.SeriesNumber}.dcm"
         dataset.save_as(path, enforce_file_format=True)
         with self._arrived:
-            self._received[f"{dataset.Modality}"] = path
+            # The first of its modality: SEG and SR come before the regions and the viewers' SR.
+            self._received.setdefault(f"{dataset.Modality}", path)
             self._arrived.notify_all()
         return 0x0000
 

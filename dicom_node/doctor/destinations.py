@@ -70,7 +70,7 @@ def proposals(config: NodeConfig, destination: Destination) -> list[tuple[str, s
 def examine_destinations(config: NodeConfig, *, negotiated: bool, clock: Clock = utc_now) -> Iterator[Finding]:
     """negotiated: also propose every SOP class and ask the PACS. Without it: only whether each answers."""
     for destination in destinations_of(config):
-        unknown = [kind for kind in destination.kinds if kind not in SOP_CLASS_OF_KIND]
+        unknown = [k for k in (*destination.kinds, *destination.fallback) if k not in SOP_CLASS_OF_KIND]
         if unknown:
             text = f"kinds: {', '.join(unknown)} is no kind of result; known: {', '.join(SOP_CLASS_OF_KIND)}"
             yield wrong(f"destination {destination.name}", Fault.RESULT_KIND_UNKNOWN, text)

@@ -15,6 +15,7 @@ from pydicom.valuerep import PersonName
 
 from dicom_node.results.evidence import HistoryPoint
 from dicom_node.results.pictures import Panel, labels_of, three_planes
+from pipeline.anatomy import Place
 from pipeline.overlay import LABEL_COLOURS
 from pipeline.report import Finding, Measurement, Report, Skipped
 from pipeline.volume import Volume
@@ -44,13 +45,14 @@ class ReportFacts:
     numbers: tuple[tuple[str, str, str, str, str], ...]
     has_intervals: bool
     others: tuple[tuple[str, str], ...]
-    lesions: tuple[tuple[str, str, str, str], ...]
+    lesions: tuple[tuple[str, str, str, str, str], ...]
     more_lesions: str
     models: tuple[str, ...]
     flags: tuple[str, ...]
     pictures: tuple[tuple[str, Panel], ...]
     legend: tuple[tuple[str, tuple[int, int, int]], ...]
     history: tuple[HistoryPoint, ...]
+    response: tuple[str, ...]
     notice: str
 
 
@@ -68,7 +70,7 @@ def report_facts(
         numbers=tuple(_rows(numbers, say)),
         has_intervals=any(m.low is not None for m in numbers),
         others=tuple(_others(numbers, say)),
-        lesions=tuple(_lesions(report, numbers, say)),
+        lesions=tuple(_lesions(report, say)),
         more_lesions=_more(report, words),
         models=tuple(_models(report, say)),
         flags=tuple(_flags(report, say)),
@@ -82,7 +84,8 @@ def report_facts(
             for one in panels
         ),
         legend=tuple((words["names"].get(label.name, label.name), rgb) for label, rgb in LABEL_COLOURS.items()),
-        history=tuple(history),
+        history=tuple(history) or _visits(report),
+        response=tuple(_response(report, say)),
         notice=words["notice"],
     )
 
@@ -203,13 +206,19 @@ def _others(numbers: Sequence[Measurement], say: _Words) -> list[tuple[str, str]
     ]
 
 
-def _lesions(report: Report, numbers: Sequence[Measurement], say: _Words) -> list[tuple[str, str, str, str]]:
+def _lesions(report: Report, say: _Words) -> list[tuple[str, str, str, str, str]]:
     rows = []
     for lesion in report.lesions[:MOST_LESIONS]:
         lines = (lesion.longest, lesion.perpendicular)
         long, short = ("–" if line is None else f"{say.number(line.length_mm)} mm" for line in lines)
-        rows.append((str(lesion.number), f"{say.number(lesion.volume_ml, 2)} mL", long, short))
+        place = "–" if lesion.place is None else _place(lesion.place, say)
+        rows.append((str(lesion.number), f"{say.number(lesion.volume_ml, 2)} mL", long, short, place))
     return rows
+
+
+def _place(place: Place, say: _Words) -> str:
+    side = say.name("sides", place.side.value)
+    return f"{say.name('regions', place.region.value)}, {side} ({say.percent(place.region_sureness)} %)"
 
 
 def _more(report: Report, words: dict[str, Any]) -> str:
@@ -240,3 +249,27 @@ def _flags(report: Report, say: _Words) -> list[str]:
         for one in report.registrations
     ]
     return told
+
+
+def _visits(report: Report) -> tuple[HistoryPoint, ...]:
+    followed = report.follow_up
+    if followed is None:
+        return ()
+    return tuple(HistoryPoint(study_date=f"{v.day:%Y%m%d}", volumes_ml=v.volumes_ml) for v in followed.visits)
+
+
+def _response(report: Report, say: _Words) -> list[str]:
+    """The suggested categories with their arithmetic; what they leave open stands with them."""
+    followed = report.follow_up
+    if followed is None:
+        return []
+    told = [followed.note] if followed.note else []
+    for one in (followed.diameters, followed.volume):
+        if one is not None:
+            told.append(
+                say.words["response"].format(method=one.method, category=one.category.value)
+                + " "
+                + " ".join(one.arithmetic)
+            )
+    notices = {one.notice for one in (followed.diameters, followed.volume) if one is not None}
+    return [*told, *sorted(notices)]

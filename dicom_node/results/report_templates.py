@@ -44,7 +44,7 @@ def fill(name: str, facts: ReportFacts, options: EncodingOptions) -> str:
                 language=options.language,
                 curve=curve(facts.history),
                 colours=COLOURS,
-                lesion_head=(words["lesion"], words["volume"], words["long_axis"], words["short_axis"]),
+                lesion_head=(words["lesion"], words["volume"], words["long_axis"], words["short_axis"], words["place"]),
                 base64=_base64,
                 day=lambda date: DA(date).strftime(words["date"]),
             )

@@ -100,5 +100,18 @@ def _sentences(report: Report, *, has_seg: bool) -> list[str]:
         f"{r.rotation_deg:.1f} degrees, overlap {r.overlap:.2f}."
         for r in report.registrations
     ]
+    sentences += [f"Lesion {one.number}: {one.place.text}" for one in report.lesions if one.place is not None]
+    sentences += _course(report)
     sentences += [f"Flag {flag.code}: {flag.text}" for flag in report.flags]
     return sentences
+
+
+def _course(report: Report) -> list[str]:
+    """What is suggested of the course since the earlier visits, with its arithmetic and what it leaves open."""
+    if report.follow_up is None:
+        return []
+    responses = [one for one in (report.follow_up.diameters, report.follow_up.volume) if one is not None]
+    told = [report.follow_up.note] if report.follow_up.note else []
+    for one in responses:
+        told.append(f"Suggested by {one.method} from images alone: {one.category.value}. {' '.join(one.arithmetic)}")
+    return [*told, *dict.fromkeys(one.notice for one in responses)]

@@ -11,6 +11,7 @@ from dicom_node.results import codes
 from dicom_node.results.evidence import ReferenceSeries
 from dicom_node.results.sr_numbers import all_measurements, measured, measurements_of, run_tracking
 from dicom_node.results.stamp import EQUIPMENT_NAME, RunStamp, plain_text, tracking_uid
+from dicom_node.uids import derive_uid
 from pipeline.report import Measurement, Report
 
 
@@ -56,8 +57,16 @@ def lesion_groups(
 def lesion_tracking(
     lesion: int, subject: str, report: Report, reference: ReferenceSeries, stamp: RunStamp
 ) -> hd.TrackingIdentifier:
-    """The tracking of one part of a lesion, the same in every document of the run."""
+    """The tracking of one part of a lesion, the same in every document of the run.
+
+    Where earlier results were looked at, it is the same lesion's at every date; else it holds for this run alone.
+    """
     name, _ = named(subject)
+    known = next((one.tracking_uid for one in report.lesions if one.number == lesion and one.tracking_uid), None)
+    if known is not None:
+        # The whole lesion keeps its own UID; each further part has one derived from it.
+        uid = known if subject == "WT" else derive_uid("tracking", known, subject)
+        return hd.TrackingIdentifier(uid=uid, identifier=f"{EQUIPMENT_NAME} lesion {lesion} {name}")
     return run_tracking(f"lesion {lesion} {name}", report, reference, stamp)
 
 

@@ -50,7 +50,14 @@ class TruthNode:
             "delivery": {"poll_s": 0.2, "first_retry_s": 0.5, "lease_s": 2},
             "engine": {"poll_s": 0.1},
             "destinations": [
-                {"name": "pacs", "ae_title": pacs_ae_title, "host": "127.0.0.1", "port": pacs_port, **(pacs or {})}
+                {
+                    "name": "pacs",
+                    "ae_title": pacs_ae_title,
+                    "host": "127.0.0.1",
+                    "port": pacs_port,
+                    "kinds": ["SEG", "SR"],
+                    **(pacs or {}),
+                }
             ],
             **(sections or {}),
         }
