@@ -57,6 +57,19 @@ def send_report(association: Any, report: CommitmentReport, *, timeout_s: float)
     return _exchange(association, request, "EventInformation", information, N_EVENT_REPORT_RSP, timeout_s)
 
 
+def when_answered(answered: threading.Event) -> tuple[Any, Any]:
+    """A handler that sets `answered` once our answer to the peer's report is on its way.
+
+    Who releases the association as soon as the report has come may overtake the answer: the peer then reports again.
+    """
+
+    def sent(event: evt.Event) -> None:
+        if isinstance(event.message, N_EVENT_REPORT_RSP):
+            answered.set()
+
+    return evt.EVT_DIMSE_SENT, sent
+
+
 def _exchange(
     association: Any, request: Any, keyword: str, information: Dataset, response: Any, timeout_s: float
 ) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -73,6 +74,18 @@ class _Requested(Association):  # type: ignore[misc]
     @_is_paused.setter
     def _is_paused(self, paused: bool) -> None:
         self.__dict__["_is_paused"] = paused
+
+    def release(self) -> None:
+        """Release, or abort where the association's own thread does not stand still in time."""
+        self._reactor_checkpoint.clear()
+        deadline = time.monotonic() + _JOIN_S
+        while self.is_established and not self._is_paused:
+            if time.monotonic() > deadline:
+                self.abort()
+                return
+            time.sleep(0.001)
+        super().release()
+        self._reactor_checkpoint.set()
 
 
 class HostUnknown(Transient):

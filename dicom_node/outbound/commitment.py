@@ -94,12 +94,10 @@ class CommitmentAsker:
     def _request(self, destination: Destination, transaction_uid: str, rows: Sequence[CommitmentRow]) -> None:
         reported = threading.Event()
 
-        def take(event: evt.Event) -> tuple[int, None]:
-            status = take_report(self._commitments, event)
-            reported.set()
-            return status, None
-
-        handlers = [(evt.EVT_N_EVENT_REPORT, take)]
+        handlers = [
+            (evt.EVT_N_EVENT_REPORT, lambda event: (take_report(self._commitments, event), None)),
+            exchange.when_answered(reported),
+        ]
         with association(
             destination, self._our_ae_title, [(PUSH_MODEL, None)], handlers=handlers, peer_may_ask=True
         ) as peer:

@@ -227,10 +227,9 @@ def ask(here: Listener, transaction_uid: str, named: list[tuple[str, str]], *, w
 
     def take(event: evt.Event) -> tuple[int, None]:
         told.append(event.event_information)
-        came.set()
         return 0x0000, None
 
-    handlers = [(evt.EVT_N_EVENT_REPORT, take)]
+    handlers = [(evt.EVT_N_EVENT_REPORT, take), exchange.when_answered(came)]
     with association(here.address, "CT1", [(PUSH_MODEL, None)], handlers=handlers, peer_may_ask=True) as peer:
         assert exchange.send_request(peer, transaction_uid, named, timeout_s=10) == 0x0000
         came.wait(wait_s)
