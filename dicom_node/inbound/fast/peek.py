@@ -13,6 +13,7 @@ _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
 #: Value representations whose length takes four bytes after two reserved ones (PS3.5 section 7.1.2).
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _UNDEFINED = 0xFFFFFFFF
+_READERS = {order: tuple(struct.Struct(order + code).unpack_from for code in ("HH", "H", "L")) for order in "<>"}
 _ENOUGH = 4096
 
 
@@ -30,7 +31,7 @@ def named_instance(data: bytes | bytearray | memoryview, transfer_syntax_uid: st
     implicit = transfer_syntax_uid in (ImplicitVRLittleEndian, GE_PRIVATE_IMPLICIT_BIG_ENDIAN)
     big = transfer_syntax_uid in (ExplicitVRBigEndian, GE_PRIVATE_IMPLICIT_BIG_ENDIAN)
     order = ">" if big else "<"
-    tag_of, short_of, long_of = (struct.Struct(order + code).unpack_from for code in ("HH", "H", "L"))
+    tag_of, short_of, long_of = _READERS[order]
     found: dict[int, str] = {}
     offset = 0
     former = -1

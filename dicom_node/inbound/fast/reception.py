@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable
 
@@ -13,6 +14,9 @@ from dicom_node.inbound.fast.records import pack_claim
 from dicom_node.inbound.ingest import Claim, Ingest
 from dicom_node.inbound.part10 import valid_uid
 from storage.errors import StorageError
+
+#: The disk is asked no more often: in that time less comes in than `min_free_bytes` keeps free.
+_ROOM_FOR_S = 0.2
 
 
 class Reception:
@@ -32,6 +36,7 @@ class Reception:
         self._big_objects = big_objects
         self._ingest = ingest
         self._check_room = check_room
+        self._room_until = 0.0
         self._buffer = memoryview(bytearray(MAX_RECORD_DATA_BYTES))
         self._fill = 0
         self._crc = 0
@@ -51,8 +56,12 @@ class Reception:
         self._big = None
         self._doubtful = False
         self._refusal = None
+        now = time.monotonic()
+        if now < self._room_until:
+            return
         try:
             self._check_room()
+            self._room_until = now + _ROOM_FOR_S
         except (StorageError, OSError) as error:
             self._refusal = out_of_resources(error, claim.calling_ae)
 

@@ -65,23 +65,24 @@ class ByteSource:
         Raises:
             PeerGone, TooSlow, Interrupted: what had come is staged or lost; the connection is of no more use.
         """
-        if self.staged < count:
-            if count > _STAGE_BYTES:
-                data = bytearray(count)
-                self.fill(memoryview(data), deadline)
-                return bytes(data)
-            if self._start + count > _STAGE_BYTES:
-                left = self.staged
-                self._stage[:left] = bytes(self._stage[self._start : self._end])
-                self._start, self._end = 0, left
-            while self.staged < count:
-                self._end += self._receive(self._stage[self._end :], deadline)
-        data_view = self._stage[self._start : self._start + count]
-        self._start += count
-        taken = bytes(data_view)
-        if self._start == self._end:
-            self._start = self._end = 0
-        return taken
+        end = self._start + count
+        if end <= self._end:
+            taken = bytes(self._stage[self._start : end])
+            self._start = end
+            if end == self._end:
+                self._start = self._end = 0
+            return taken
+        if count > _STAGE_BYTES:
+            data = bytearray(count)
+            self.fill(memoryview(data), deadline)
+            return bytes(data)
+        if end > _STAGE_BYTES:
+            left = self.staged
+            self._stage[:left] = bytes(self._stage[self._start : self._end])
+            self._start, self._end = 0, left
+        while self.staged < count:
+            self._end += self._receive(self._stage[self._end :], deadline)
+        return self.take(count, deadline)
 
     def fill(self, target: memoryview, deadline: float) -> None:
         """Fill `target` to its end. Raises as `take`."""

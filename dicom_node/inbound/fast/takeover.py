@@ -61,6 +61,9 @@ class FastSocket(GuardedSocket):
         self._served_at = 0.0
         self._broken_off = False
         self._asked = 0
+        self._contexts: dict[int, tuple[str, str]] = {}
+        self._calling_title = ""
+        self._answer_bytes = 0
         assoc.bind(evt.EVT_DIMSE_SENT, self._note_sent)
 
     @property
@@ -95,6 +98,8 @@ class FastSocket(GuardedSocket):
 
     def _serve(self) -> bool:
         dul = self.assoc.dul
+        if not self._contexts:
+            self._note_negotiated()
         while self._source.wait(_LINGER_S if self._storing else 0.0):
             try:
                 self._store_one()
@@ -111,12 +116,11 @@ class FastSocket(GuardedSocket):
     def _store_one(self) -> None:
         request, context_id = self._messages.begin()
         self._take()
-        context = self.assoc._accepted_cx[context_id]
         claim = Claim(
             sop_class_uid=request.sop_class_uid,
             sop_instance_uid=request.sop_instance_uid,
-            transfer_syntax_uid=str(context.transfer_syntax[0]),
-            calling_ae=self._calling_ae(),
+            transfer_syntax_uid=self._contexts[context_id][1],
+            calling_ae=self._calling_title,
         )
         reception = self._reception = self._reception or self._begin_reception()
         reception.begin(claim)
@@ -126,16 +130,22 @@ class FastSocket(GuardedSocket):
             reception.discard()
             raise
         answer = reception.finish()
-        self._send_now(store_response(request, answer, context_id, int(self.assoc.requestor.maximum_length or 0)))
+        self._send_now(store_response(request, answer, context_id, self._answer_bytes))
         self._served_at = time.monotonic()
+
+    def _note_negotiated(self) -> None:
+        """Keep what each object needs of the association's negotiation, which is over."""
+        for context_id, context in self.assoc._accepted_cx.items():
+            sop_class = str(context.abstract_syntax)
+            ours = sop_class in self._storage_classes and context.as_scp
+            self._contexts[context_id] = sop_class if ours else "", str(context.transfer_syntax[0])
+        self._calling_title = self._calling_ae()
+        self._answer_bytes = int(self.assoc.requestor.maximum_length or 0)
 
     def _sop_class_of(self, context_id: int) -> str | None:
         """The storage class negotiated under a context ID, '' for another service's, None for no context at all."""
-        context = self.assoc._accepted_cx.get(context_id)
-        if context is None:
-            return None
-        sop_class = str(context.abstract_syntax)
-        return sop_class if sop_class in self._storage_classes and context.as_scp else ""
+        context = self._contexts.get(context_id)
+        return None if context is None else context[0]
 
     def _take(self) -> None:
         """Pause the association's own thread: it would look for messages a thousand times a second."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dicom_node.inbound.answers import SUCCESS, Answer
 
@@ -88,6 +89,17 @@ def _elements(command: bytes) -> dict[int, bytes] | None:
 
 def store_response(request: StoreRequest, answer: Answer, context_id: int, max_pdu_bytes: int) -> bytes:
     """The PDUs of the C-STORE-RSP. max_pdu_bytes: the largest the sender takes, 0 for any."""
+    if answer.status == SUCCESS:
+        body = b"".join(
+            (
+                _class_and_field(request.sop_class_uid),
+                _RESPONDED_HEAD,
+                _US.pack(request.message_id),
+                _SUCCESS,
+                _element(_SOP_INSTANCE, _uid(request.sop_instance_uid)),
+            )
+        )
+        return _message(body, context_id, max_pdu_bytes)
     elements = [
         (_SOP_CLASS, _uid(request.sop_class_uid)),
         (_COMMAND_FIELD, _US.pack(_C_STORE_RSP)),
@@ -95,12 +107,15 @@ def store_response(request: StoreRequest, answer: Answer, context_id: int, max_p
         (_DATA_SET_TYPE, _US.pack(_NO_DATA_SET)),
         (_STATUS, _US.pack(answer.status)),
     ]
-    if answer.status != SUCCESS and answer.comment:
+    if answer.comment:
         comment = answer.comment.encode("ascii", "replace")
         elements.append((_ERROR_COMMENT, comment + b" " * (len(comment) % 2)))
     elements.append((_SOP_INSTANCE, _uid(request.sop_instance_uid)))
-    body = b"".join(_ELEMENT.pack(0, number, len(value)) + value for number, value in elements)
-    command = _ELEMENT.pack(0, _GROUP_LENGTH, 4) + struct.pack("<L", len(body)) + body
+    return _message(b"".join(_element(number, value) for number, value in elements), context_id, max_pdu_bytes)
+
+
+def _message(body: bytes, context_id: int, max_pdu_bytes: int) -> bytes:
+    command = _GROUP_LENGTH_ELEMENT.pack(0, _GROUP_LENGTH, 4, len(body)) + body
     return b"".join(_pdus(command, context_id, max_pdu_bytes))
 
 
@@ -111,6 +126,21 @@ def _pdus(command: bytes, context_id: int, max_pdu_bytes: int) -> Iterator[bytes
         control = COMMAND | (LAST if start + room >= len(command) else 0)
         yield PDU_HEADER.pack(P_DATA_TF, len(part) + PDV_HEADER.size)
         yield PDV_HEADER.pack(len(part) + 2, context_id, control) + part
+
+
+def _element(number: int, value: bytes) -> bytes:
+    return _ELEMENT.pack(0, number, len(value)) + value
+
+
+@lru_cache(maxsize=256)
+def _class_and_field(sop_class_uid: str) -> bytes:
+    """The first two elements behind the group length: the same in every answer about a class."""
+    return _element(_SOP_CLASS, _uid(sop_class_uid)) + _element(_COMMAND_FIELD, _US.pack(_C_STORE_RSP))
+
+
+_GROUP_LENGTH_ELEMENT = struct.Struct("<HHLL")
+_RESPONDED_HEAD = _ELEMENT.pack(0, _RESPONDED_TO, 2)
+_SUCCESS = _element(_DATA_SET_TYPE, _US.pack(_NO_DATA_SET)) + _element(_STATUS, _US.pack(SUCCESS))
 
 
 def _uid(text: str) -> bytes:
