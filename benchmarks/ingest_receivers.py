@@ -86,8 +86,10 @@ class Receiver:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def start_receivers(folder: Path, associations: int, *, nagle: bool) -> list[Receiver]:
-    """storescp first: the ratios are to it. nagle: as Debian ships them, without TCP_NODELAY."""
+def start_receivers(
+    folder: Path, associations: int, *, nagle: bool, paths: Sequence[str] = ("fast",)
+) -> list[Receiver]:
+    """storescp first: the ratios are to it. nagle: as Debian ships them, without TCP_NODELAY. paths: ours to start."""
     environment = dict(os.environ)
     environment.pop("TCP_NODELAY", None)
     if not nagle:
@@ -96,7 +98,7 @@ def start_receivers(folder: Path, associations: int, *, nagle: bool) -> list[Rec
     def start(name: str, command: Sequence[str], port: int) -> Receiver:
         return Receiver(name, command, folder / name, environment, port)
 
-    for name in ("storescp", "orthanc", "pynetdicom-stock", "node-fast", "node-pynetdicom"):
+    for name in ("storescp", "orthanc", "pynetdicom-stock", *(f"node-{path}" for path in paths)):
         (folder / name).mkdir(parents=True)
     fork = ["--fork"] if associations > 1 else []
     port = free_port()
@@ -107,7 +109,7 @@ def start_receivers(folder: Path, associations: int, *, nagle: bool) -> list[Rec
     port = free_port()
     stock = [sys.executable, "-c", STOCK_PYNETDICOM, str(folder / "pynetdicom-stock"), str(port)]
     receivers.append(start("pynetdicom-stock", stock, port))
-    for path in ("fast", "pynetdicom"):
+    for path in paths:
         port = free_port()
         configuration = _our_configuration(folder / f"node-{path}", port, path)
         command = [sys.executable, "-m", "dicom_node", "receive", "--config", configuration]
