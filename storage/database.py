@@ -106,9 +106,12 @@ def upgrade(url: str) -> None:
     Raises:
         SchemaMismatch: the database was made by a newer release.
     """
-    from storage.schema import upgrade_schema  # alembic is only loaded where a schema is looked at
+    from storage.schema_head import is_current
 
-    upgrade_schema(url)
+    if not is_current(url):
+        from storage.schema import upgrade_schema  # alembic is only loaded where a schema has to be looked at
+
+        upgrade_schema(url)
 
 
 def check_schema(url: str) -> str | None:

@@ -19,6 +19,7 @@ from storage.database import check_schema, upgrade
 from storage.engines import make_engine
 from storage.errors import PermanentStorageError, SchemaMismatch, StorageFault
 from storage.schema import migration_config
+from storage.schema_head import is_current, newest_revision
 from storage.tables import Base
 
 
@@ -43,6 +44,8 @@ def test_an_upgrade_makes_the_schema_and_may_be_repeated(new_url: str) -> None:
     upgrade(new_url)
     assert check_schema(new_url) is None
     assert revision(new_url) == ScriptDirectory.from_config(migration_config()).get_current_head()
+    assert revision(new_url) == newest_revision()
+    assert is_current(new_url)
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_code(database_url: str) -> None:
