@@ -38,6 +38,7 @@ bench: $(VENV)/.installed-test
 
 faults: $(VENV)/.installed-test
 	$(BIN)/python -m tests.acceptance.kill_campaign --rounds 20
+	$(BIN)/python -m tests.acceptance.edge_faults --rounds 200
 
 clean:
 	rm -rf $(VENV) var build *.egg-info

@@ -26,6 +26,12 @@ class Relay:
     def from_client(self, data: bytes) -> None:
         """Data of a client reached the peer."""
 
+    def filtered(self, held: bytearray) -> tuple[bytes, bool]:
+        """Take from what a client sent so far what may go to the peer; and whether the connection ends after it."""
+        data = bytes(held)
+        held.clear()
+        return data, False
+
     def from_peer(self, spoken: int) -> bool:
         """Whether the peer's answer may pass."""
         return True
@@ -46,7 +52,11 @@ class Relay:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                peer = socket.create_connection(self.target)
+                try:
+                    peer = socket.create_connection(self.target)
+                except OSError:  # the peer is down
+                    client.close()
+                    continue
                 threads = [
                     threading.Thread(target=self._to_peer, args=(client, peer)),
                     threading.Thread(target=self._to_client, args=(client, peer)),
@@ -57,9 +67,16 @@ class Relay:
 
     def _to_peer(self, client: socket.socket, peer: socket.socket) -> None:
         with contextlib.suppress(OSError):
+            held = bytearray()
             while data := client.recv(4096):
+                held += data
+                data, ends = self.filtered(held)
                 peer.sendall(data)
                 self.from_client(data)
+                if ends:
+                    # Either end's other direction sees it too.
+                    client.shutdown(socket.SHUT_RDWR)
+                    break
             peer.shutdown(socket.SHUT_WR)
 
     def _to_client(self, client: socket.socket, peer: socket.socket) -> None:

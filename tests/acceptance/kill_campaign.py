@@ -14,8 +14,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pydicom import dcmread
 
@@ -50,16 +52,67 @@ class Round:
         return self.killed and self.lost == 0 and self.status == "delivered" and (self.segs, self.srs) == (1, 1)
 
 
-class Campaign:
-    """One node, one Orthanc, one proxy between them."""
+class CountedPacs(Protocol):
+    """A PACS on loopback that says what it holds."""
 
-    def __init__(self, folder: Path, orthanc: str, seed: int) -> None:
+    ae_title: str
+    host: str
+    dicom_port: int
+
+    def start(self) -> None:
+        """Listen."""
+
+    def stop(self) -> None:
+        """Refuse connections; what is held is kept."""
+
+    def results_of(self, study_instance_uid: str) -> tuple[int, int]:
+        """How many SEG and how many SR it holds of a study."""
+
+
+class CountedOrthanc(OrthancServer):
+    """Orthanc, counted over DICOMweb."""
+
+    def results_of(self, study_instance_uid: str) -> tuple[int, int]:
+        counts = {"SEG": 0, "SR": 0}
+        for series in self.qido_series(study_instance_uid):
+            modality = series["00080060"]["Value"][0]
+            if modality in counts:
+                counts[modality] += int(series["00201209"]["Value"][0])
+        return counts["SEG"], counts["SR"]
+
+
+class Campaign:
+    """One node, one PACS, one proxy between them.
+
+    options: of the node's every start. pacs_keys, sections, receive_path: as `TruthNode` takes them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        pacs: CountedPacs,
+        seed: int,
+        *,
+        options: Sequence[str] = ("--still",),
+        pacs_keys: Mapping[str, object] | None = None,
+        sections: Mapping[str, object] | None = None,
+        receive_path: str | None = None,
+    ) -> None:
         self.folder = folder
         self.random = random.Random(seed)
         self.salt = f"campaign-{seed}-{time.time_ns()}"
-        self.pacs = OrthancServer(orthanc, folder)
+        self.options = tuple(options)
+        self.pacs = pacs
         self.proxy = CountingProxy(self.pacs.host, self.pacs.dicom_port)
-        self.node = TruthNode(folder / "node", SEED, self.pacs.ae_title, self.proxy.port)
+        self.node = TruthNode(
+            folder / "node",
+            SEED,
+            self.pacs.ae_title,
+            self.proxy.port,
+            pacs=pacs_keys,
+            sections=sections,
+            receive_path=receive_path,
+        )
 
     def __enter__(self) -> Campaign:
         self.pacs.start()
@@ -74,28 +127,23 @@ class Campaign:
 
     def run(self, point: str, number: int) -> Round:
         started = time.monotonic()
-        salt = f"{self.salt}-{point}-{number}"
-        study = make_study(SEED, "siemens", size="small", clutter=False, motion_mm=0, motion_deg=0, salt=salt)
-        source = self.folder / "studies" / f"{point}-{number}"
-        paths = [path for series in write_study(source, study) for path in series.paths]
-        marker = source / "died"
+        study_instance_uid, paths = self.study(f"{point}-{number}")
         if point in DIES_ITSELF:
-            self.node.start("--still", "--die-at", point, "--marker", str(marker))
+            marker = self.folder / f"{point}-{number}.died"
+            self.node.start(*self.options, "--die-at", point, "--marker", str(marker))
         else:
-            self.node.start("--still")
-        acknowledged = self._send_and_die(point, paths, study.study_instance_uid)
-        killed = self.node.process is not None and self._wait_for_death()
-        missing = [path for path in paths if path not in acknowledged]
-        self.node.start("--still")
-        for _ in range(5):  # as a modality does, until all is acknowledged
-            acknowledged += send(self.node.address, missing)
-            missing = [path for path in paths if path not in acknowledged]
-            if not missing:
-                break
-        scan = self.node.wait_for_end(study.study_instance_uid)
-        segs, srs = self._at_the_pacs(study.study_instance_uid)
-        lost = sum(not self._is_kept(path) for path in acknowledged)
-        self.node.stop()
+            self.node.start(*self.options)
+        try:
+            acknowledged = self._send_and_die(point, study_instance_uid, paths)
+            killed = self._wait_for_death()
+            self.node.start(*self.options)
+            acknowledged = self.send_until_all_is_acknowledged(paths, acknowledged)
+            self.all_is_sent(study_instance_uid, paths)
+            scan = self.node.wait_for_end(study_instance_uid)
+            segs, srs = self.pacs.results_of(study_instance_uid)
+            lost = self.lost(acknowledged)
+        finally:
+            self.node.stop()
         return Round(
             point=point,
             number=number,
@@ -108,11 +156,38 @@ class Campaign:
             seconds=time.monotonic() - started,
         )
 
-    def _send_and_die(self, point: str, paths: list[Path], study_instance_uid: str) -> list[Path]:
+    def study(self, name: str) -> tuple[str, list[Path]]:
+        """A new study, written under a folder of that name: Study Instance UID and files."""
+        study = make_study(
+            SEED, "siemens", size="small", clutter=False, motion_mm=0, motion_deg=0, salt=f"{self.salt}-{name}"
+        )
+        written = write_study(self.folder / "studies" / name, study)
+        return study.study_instance_uid, [path for series in written for path in series.paths]
+
+    def send_until_all_is_acknowledged(self, paths: Sequence[Path], acknowledged: Sequence[Path] = ()) -> list[Path]:
+        """As a modality does, a few times over; those that were."""
+        taken = list(acknowledged)
+        for _ in range(5):
+            missing = [path for path in paths if path not in taken]
+            if not missing:
+                break
+            taken += send(self.node.address, missing)
+        return taken
+
+    def all_is_sent(self, study_instance_uid: str, paths: Sequence[Path]) -> None:
+        """Called in each round when every object is acknowledged."""
+
+    def lost(self, acknowledged: Sequence[Path]) -> int:
+        """How many of them have no row that names a file with their bytes."""
+        return sum(not self._is_kept(path) for path in acknowledged)
+
+    def _send_and_die(self, point: str, study_instance_uid: str, paths: list[Path]) -> list[Path]:
         if point == "mid-send":
             # A SEG and an SR come to some 100 kB on the wire.
             self.proxy.arm(self.random.randrange(2_000, 60_000), self.node.kill)
-            return send(self.node.address, paths)
+            acknowledged = send(self.node.address, paths)
+            self.all_is_sent(study_instance_uid, paths)
+            return acknowledged
         if point == "mid-receive":
             threading.Timer(self.random.uniform(0.05, 0.9), self.node.kill).start()
             return send(self.node.address, paths)
@@ -120,6 +195,8 @@ class Campaign:
         if point == "after-receive":
             time.sleep(self.random.uniform(0.0, 0.5))
             self.node.kill()
+        else:
+            self.all_is_sent(study_instance_uid, paths)
         return acknowledged
 
     def _wait_for_death(self, timeout_s: float = 240.0) -> bool:
@@ -130,14 +207,6 @@ class Campaign:
                 return False
             time.sleep(0.02)
         return self.node.process.returncode == -9
-
-    def _at_the_pacs(self, study_instance_uid: str) -> tuple[int, int]:
-        counts = {"SEG": 0, "SR": 0}
-        for series in self.pacs.qido_series(study_instance_uid):
-            modality = series["00080060"]["Value"][0]
-            if modality in counts:
-                counts[modality] += int(series["00201209"]["Value"][0])
-        return counts["SEG"], counts["SR"]
 
     def _is_kept(self, path: Path) -> bool:
         """True where a row names a file with the data set's bytes as they were sent."""
@@ -154,9 +223,18 @@ def main() -> int:
     parser.add_argument("--points", default=",".join(POINTS))
     parser.add_argument("--orthanc", default="/usr/sbin/Orthanc")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--receive-path", choices=("fast", "pynetdicom"), help="instead of the default one")
     arguments = parser.parse_args()
     rounds: list[Round] = []
-    with tempfile.TemporaryDirectory() as folder, Campaign(Path(folder), arguments.orthanc, arguments.seed) as campaign:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Campaign(
+            Path(folder),
+            CountedOrthanc(arguments.orthanc, Path(folder)),
+            arguments.seed,
+            receive_path=arguments.receive_path,
+        ) as campaign,
+    ):
         for number in range(arguments.rounds):
             for point in arguments.points.split(","):
                 rounds.append(campaign.run(point, number))

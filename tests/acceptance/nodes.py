@@ -26,6 +26,7 @@ class TruthNode:
     """A truth node in `folder`; `start`, `kill` and `start` again keep its port, files and rows.
 
     pacs: further keys of its one destination. sections: further sections of its configuration.
+    receive_path: None is the default one.
     """
 
     def __init__(
@@ -39,12 +40,13 @@ class TruthNode:
         study_quiet_s: float = 60.0,
         pacs: Mapping[str, object] | None = None,
         sections: Mapping[str, object] | None = None,
+        receive_path: str | None = None,
     ) -> None:
         self.seed = seed
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         values = {
-            "node": {"port": port or free_port()},
+            "node": {"port": port or free_port(), **({"receive_path": receive_path} if receive_path else {})},
             "storage": {"root": str(folder / "root")},
             "assembly": {"series_quiet_s": 0.6, "study_quiet_s": study_quiet_s, "poll_s": 0.2},
             "delivery": {"poll_s": 0.2, "first_retry_s": 0.5, "lease_s": 2},

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.acceptance.kill_campaign import POINTS, Campaign
+from tests.acceptance.kill_campaign import POINTS, Campaign, CountedOrthanc
 
 
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory, debian_tool: Callable[[str], str]) -> Iterator[Campaign]:
-    with Campaign(tmp_path_factory.mktemp("campaign"), debian_tool("Orthanc"), seed=1) as running:
+    folder = tmp_path_factory.mktemp("campaign")
+    with Campaign(folder, CountedOrthanc(debian_tool("Orthanc"), folder), seed=1) as running:
         yield running
 
 

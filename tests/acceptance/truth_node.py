@@ -1,6 +1,6 @@
 """A node whose models know the phantom's truth: everything else in it is the real thing.
 
-python -m tests.acceptance.truth_node --config config.yaml --seed 3 [--shadow] [--die-at POINT --marker FILE]
+python -m tests.acceptance.truth_node --config config.yaml --seed 3 [--shadow | --quick] [--die-at POINT --marker FILE]
 
 With --die-at the process kills itself (SIGKILL) at that point once; the marker file remembers that it did. With
 --shadow its models read T1CE alone, and two shadow models are wrong in ways that would be seen in a result.
@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -111,10 +112,11 @@ def truth_models(study: PhantomStudy, before: Callable[[], None] = lambda: None)
 def quick_models(study: PhantomStudy, *, shadow: bool, before: Callable[[], None] = lambda: None) -> Models:
     """Models that read T1CE alone, and coarsely. shadow: with two shadow models that would be seen in a result.
 
-    before: called when the shadow segmenter is asked.
+    before: called when the shadow segmenter is asked, or without shadow models the segmenter.
     """
     models, needs = truth_models(study), (SeriesRole.T1CE,)
-    coarse = Installed(model=TruthSegmenter(study=study, spacing_mm=3.0), needs=needs)
+    asked = (lambda: None) if shadow else before
+    coarse = Installed(model=TruthSegmenter(study=study, spacing_mm=3.0, before=asked), needs=needs)
     models = replace(models, segmenters=(coarse,))
     if not shadow:
         return models
@@ -134,6 +136,7 @@ def main() -> None:
     parser.add_argument("--die-at", choices=["mid-analysis", "after-encoding", "after-delivery"])
     parser.add_argument("--marker", type=Path)
     parser.add_argument("--shadow", action="store_true", help="models that read T1CE alone, and shadow models")
+    parser.add_argument("--quick", action="store_true", help="models that read T1CE alone")
     parser.add_argument("--still", action="store_true", help="the head did not move: a few registration steps will do")
     arguments = parser.parse_args()
     if arguments.still:
@@ -156,7 +159,8 @@ def main() -> None:
     config = load_config(arguments.config)
     configure_logging("info", "truth-node")
     store = open_store(config)
-    study = make_study(arguments.seed, "siemens", size="small", clutter=False)
+    roles = (SeriesRole.T1CE,) if arguments.quick else tuple(SeriesRole)
+    study = make_study(arguments.seed, "siemens", size="small", clutter=False, roles=roles)
     receiver = build_receiver(config, store)
 
     def die_when_delivered() -> None:
@@ -167,7 +171,8 @@ def main() -> None:
     def load(folder: Path) -> tuple[Models, tuple[ModelStatus, ...]]:
         if arguments.shadow:
             return quick_models(study, shadow=True, before=die_when_delivered), ()
-        return truth_models(study, lambda: die("mid-analysis")), ()
+        models = partial(quick_models, shadow=False) if arguments.quick else truth_models
+        return models(study, before=lambda: die("mid-analysis")), ()
 
     worker = build_worker(config, store, loader=load)
     stopping = threading.Event()
