@@ -19,6 +19,7 @@ from dicom_node.config_sections import (
     DeliverySection,
     DestinationSection,
     EngineSection,
+    FollowUpSection,
     LoggingSection,
     ModelsSection,
     NodeSection,
@@ -50,6 +51,7 @@ class NodeConfig(BaseSettings):
     assembly: AssemblySection = AssemblySection()  # type: ignore[call-arg]
     models: ModelsSection = ModelsSection()  # type: ignore[call-arg]
     results: ResultsSection = ResultsSection()  # type: ignore[call-arg]
+    follow_up: FollowUpSection = FollowUpSection()
     destinations: tuple[DestinationSection, ...] = ()
     delivery: DeliverySection = DeliverySection()  # type: ignore[call-arg]
     commitment: CommitmentSection = CommitmentSection()  # type: ignore[call-arg]

@@ -115,6 +115,12 @@ class ResultsSection(Section):
     templates: Path | None = None
 
 
+class FollowUpSection(Section):
+    """Earlier studies of the same patient."""
+
+    compare: bool = True
+
+
 LintProfile = Literal["dicom", "ohif", "weasis", "orthanc", "strict-pacs"]
 
 

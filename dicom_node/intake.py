@@ -53,6 +53,7 @@ class Intake:
     model_digest: everything besides the images that decides a result. held_by_pacs: from a Study Instance UID to the
     instances the PACS says each series has, where it was asked and answered. receivers: the condition of the listeners.
     try_destination: has a destination that is left alone tried at once.
+    priors_of: from a Study Instance UID to the runs of earlier studies that its run is compared with.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Intake:
         held_by_pacs: Callable[[str], Mapping[str, int]] = lambda _study_uid: {},
         receivers: Callable[[], Sequence[ReceiverRow]] = tuple,
         try_destination: Callable[[str], None] = lambda _name: None,
+        priors_of: Callable[[str], Sequence[str]] = lambda _study_uid: (),
     ) -> None:
         self._studies = studies
         self._scans = scans
@@ -82,6 +84,7 @@ class Intake:
         self._held_by_pacs = held_by_pacs
         self._receivers = receivers
         self._try_destination = try_destination
+        self._priors_of = priors_of
         self._clock = clock
         self._look_again_at: dict[str, datetime] = {}
         # A new object can make a study ready no sooner than `series_quiet_s` later: looking this often misses nothing.
@@ -143,8 +146,9 @@ class Intake:
             facts = study_facts(rows)
             inputs = candidate_instances(assign([s.headers for s in facts.series], facts.overrides), rows.instances)
             said = ",".join(f"{uid}={role}" for uid, role in sorted((facts.overrides or {}).items()))
+        priors = self._priors_of(scan.study_instance_uid) if scan.study_instance_uid else ()
         try:
-            run = self._scans.start_run(scan.id, inputs, f"{self._model_digest()};{said}")
+            run = self._scans.start_run(scan.id, inputs, f"{self._model_digest()};{said}", priors)
         except ImpossibleTransition:
             return  # another worker took it, or something new came: the next pass sees which
         if run.state is RunState.DONE:

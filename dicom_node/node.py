@@ -128,6 +128,7 @@ def build_worker(
     from dicom_node.comparisons import Comparisons
     from dicom_node.engine import Engine, Step
     from dicom_node.explanations import Explanations
+    from dicom_node.follow_up import FollowUps
     from dicom_node.intake import Intake, Jobs
     from dicom_node.outward import build_deliverer, outward_loops
     from dicom_node.results.stamp import EncodingOptions
@@ -146,6 +147,8 @@ def build_worker(
     def model_digest() -> str:
         return answer_digest(loaded["models"])
 
+    follow_ups = FollowUps(visits=store.visits, studies=store.studies, files=store.files)
+    compare = config.follow_up.compare
     steps = RunSteps(
         studies=store.studies,
         scans=store.scans,
@@ -160,6 +163,7 @@ def build_worker(
         ),
         options=EncodingOptions(**config.results.model_dump()),
         software_version=version("brain-tumor-node"),
+        follow_ups=follow_ups if compare else None,
     )
     engine = Engine(
         database_url=config.engine.database_url or f"sqlite:///{store.files.root / 'engine.sqlite'}",
@@ -205,6 +209,7 @@ def build_worker(
         held_by_pacs=PacsAnswerRepository(store.database, clock).instances_of,
         receivers=ReceiverRepository(store.database).all,
         try_destination=lambda name: circuits.try_now(name, clock()),
+        priors_of=follow_ups.priors if compare else lambda _uid: (),
         clock=clock,
     )
     deliverer = build_deliverer(config, store, clock)

@@ -17,6 +17,7 @@ import structlog
 
 from dicom_node.engine import Step
 from dicom_node.explanations import TELLING, telling_slices
+from dicom_node.follow_up import REFERENCE, FollowUps
 from dicom_node.inbound.study_facts import role_records, study_facts
 from dicom_node.intake import error_fields
 from dicom_node.results.encoders import encode_checked
@@ -29,7 +30,7 @@ from dicom_node.study_rows import study_files
 from pipeline.analysis import analyse
 from pipeline.models.protocols import Models
 from pipeline.nifti import load_nifti_volume, save_labels, save_volume
-from pipeline.report import Report, Segmentation, Stage
+from pipeline.report import Flag, Report, Segmentation, Stage
 from pipeline.report_json import report_to_dict
 from pipeline.volume import SeriesRole, Volume
 from storage.deliveries import DeliveryRepository
@@ -45,7 +46,6 @@ from web.result_view import headline
 
 log = structlog.get_logger("runs")
 
-REFERENCE = "reference.nii.gz"
 EVIDENCE = "evidence.json"
 LINT = "lint.json"
 
@@ -68,6 +68,7 @@ class RunSteps:
         routing: Routing,
         software_version: str,
         options: EncodingOptions | None = None,
+        follow_ups: FollowUps | None = None,
     ) -> None:
         self._studies = studies
         self._scans = scans
@@ -78,6 +79,7 @@ class RunSteps:
         self._routing = routing
         self._software_version = software_version
         self._options = options or EncodingOptions()
+        self._follow_ups = follow_ups
 
     def steps(self) -> list[Step]:
         """The steps in order, for `Engine`."""
@@ -115,8 +117,24 @@ class RunSteps:
         )
         if reading is not None:
             report = replace(report, flags=(*report.flags, *reading.flags))
+            report = self._compared(run, reading, report)
         self._keep(run_id, report, roles, volumes[report.reference_role], reading, convert_s)
         self._scans.apply_event_once(scan.id, ScanEvent.ANALYSED, "analysed")
+
+    def _compared(self, run: RunRow, reading: StudyReading, report: Report) -> Report:
+        """The report among the patient's earlier visits; what cannot be compared costs this study nothing but that."""
+        if self._follow_ups is None:
+            return report
+        reference = reading.volumes[report.reference_role]
+        try:
+            compared = self._follow_ups.compare(run, reading.study_instance_uid, report, reference)
+        except Exception as error:  # files of years ago, in whatever state: they must not stop today's study
+            log.error("not compared", run=run.id, exc_info=error)
+            text = f"The earlier studies of this patient could not be compared: {type(error).__name__}."
+            return replace(report, flags=(*report.flags, Flag(code="follow-up-failed", text=text)))
+        if compared.follow_up is not None and isinstance(compared.segmentation, Segmentation):
+            self._follow_ups.keep(run.id, compared.follow_up)
+        return compared
 
     def _read(self, run: RunRow) -> StudyReading:
         facts = self._studies.scan_facts(run.scan_id)

@@ -18,6 +18,7 @@ from storage.results import ResultRepository
 from storage.scans import ScanRepository
 from storage.studies import StudyRepository
 from storage.users import UserRepository
+from storage.visits import VisitRepository
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class Store:
     heartbeats: HeartbeatRepository
     audit: AuditRepository
     users: UserRepository
+    visits: VisitRepository
 
 
 def open_store(config: NodeConfig, clock: Clock = utc_now) -> Store:
@@ -60,4 +62,5 @@ def open_store(config: NodeConfig, clock: Clock = utc_now) -> Store:
         heartbeats=HeartbeatRepository(database, clock),
         audit=AuditRepository(database, clock),
         users=UserRepository(database, clock),
+        visits=VisitRepository(database, clock),
     )

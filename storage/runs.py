@@ -23,6 +23,7 @@ from storage.vocabulary import RunState
 class RunRow:
     """One analysis. `inputs`: SOP Instance UIDs (for an upload: file names), sorted. `timings`: seconds by stage.
 
+    `priors`: the runs of the patient's earlier studies that it is compared with, oldest first.
     `claimed` is True only in the answer to the `start_run` that moved the scan to `analysing`: of two workers that
     start the same scan at once, one sees True.
     """
@@ -36,12 +37,15 @@ class RunRow:
     started_at: datetime
     ended_at: datetime | None
     timings: dict[str, Any]
+    priors: tuple[str, ...] = ()
     claimed: bool = False
 
 
 def run_row(run: Run, *, claimed: bool = False) -> RunRow:
     """The run as it may leave this package."""
-    return detached(RunRow, run, inputs=tuple(run.inputs), state=RunState(run.state), claimed=claimed)
+    return detached(
+        RunRow, run, inputs=tuple(run.inputs), priors=tuple(run.priors), state=RunState(run.state), claimed=claimed
+    )
 
 
 def inputs_digest(inputs: Sequence[str], model_digest: str) -> str:
@@ -49,10 +53,13 @@ def inputs_digest(inputs: Sequence[str], model_digest: str) -> str:
     return hashlib.sha256(json.dumps([sorted(set(inputs)), model_digest]).encode()).hexdigest()
 
 
-def open_run(session: Session, scan_id: str, inputs: Sequence[str], model_digest: str, now: datetime) -> RunRow:
+def open_run(
+    session: Session, scan_id: str, inputs: Sequence[str], model_digest: str, now: datetime, priors: Sequence[str] = ()
+) -> RunRow:
     """See `ScanRepository.start_run`."""
     scan = locked_scan(session, scan_id)
-    digest = inputs_digest(inputs, model_digest)
+    # Without priors as before there were any: a run that is done stays the same run.
+    digest = inputs_digest(inputs, f"{model_digest};priors={','.join(priors)}" if priors else model_digest)
     run = session.scalars(select(Run).where(Run.scan_id == scan_id, Run.inputs_digest == digest)).one_or_none()
     if run is not None and run.state == RunState.DONE:
         # Inputs a, then b, then a again: the page must show what belongs to a.
@@ -65,7 +72,7 @@ def open_run(session: Session, scan_id: str, inputs: Sequence[str], model_digest
         highest = session.scalar(select(func.max(Run.number)).where(Run.scan_id == scan_id)) or 0
         number = highest + 1
         run = Run(id=f"{scan_id}-{number}", scan_id=scan_id, number=number, inputs_digest=digest, timings={})
-        run.inputs = sorted(set(inputs))
+        run.inputs, run.priors = sorted(set(inputs)), list(priors)
         session.add(run)
     run.state, run.started_at, run.ended_at = RunState.RUNNING, now, None
     scan.run = run.number

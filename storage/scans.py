@@ -173,7 +173,9 @@ class ScanRepository:
                 setattr(scan, name, value)
             scan.updated_at = self._clock()
 
-    def start_run(self, scan_id: str, inputs: Sequence[str], model_digest: str = "") -> RunRow:
+    def start_run(
+        self, scan_id: str, inputs: Sequence[str], model_digest: str = "", priors: Sequence[str] = ()
+    ) -> RunRow:
         """Freeze the inputs and take the scan: `ready` becomes `analysing` in the same transaction.
 
         The same inputs and `model_digest` give the same run: one that is running or failed is taken up again, one
@@ -182,12 +184,15 @@ class ScanRepository:
         Args:
             inputs: SOP Instance UIDs, in any order.
             model_digest: all else that decides the result: model hashes and role overrides.
+            priors: runs of earlier studies that this one is compared with; they decide the result too.
 
         Raises:
             NotFound; ImpossibleTransition: the scan is not `ready` (another worker took it with other inputs, or a
             new instance came and it is assembling again).
         """
-        return self._database.run(lambda session: open_run(session, scan_id, inputs, model_digest, self._clock()))
+        return self._database.run(
+            lambda session: open_run(session, scan_id, inputs, model_digest, self._clock(), priors)
+        )
 
     def finish_run(self, run_id: str, state: RunState, timings: dict[str, float] | None = None) -> RunRow:
         """Close a run as done or failed. A run that is done stays done. Raises NotFound."""

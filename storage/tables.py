@@ -70,7 +70,7 @@ class Study(Base):
     __tablename__ = "studies"
     id: Mapped[int] = mapped_column(primary_key=True)
     study_instance_uid: Mapped[str] = mapped_column(unique=True)
-    patient_id: Mapped[str]
+    patient_id: Mapped[str] = mapped_column(index=True)
     issuer_of_patient_id: Mapped[str]
     patient_name: Mapped[str]
     study_date: Mapped[str]
@@ -179,7 +179,7 @@ class Scan(Base):
 
 
 class Run(Base):
-    """One analysis of frozen inputs. `id` is '<scan id>-<n>'."""
+    """One analysis of frozen inputs. `id` is '<scan id>-<n>'. `priors`: earlier runs it is compared with."""
 
     __tablename__ = "runs"
     __table_args__ = (UniqueConstraint("scan_id", "inputs_digest"), one_of("state", RunState))
@@ -193,6 +193,7 @@ class Run(Base):
     ended_at: Mapped[datetime | None]
     timings: Mapped[Json] = mapped_column(default=dict)
     results: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))
+    priors: Mapped[list[str]] = mapped_column(default=list)
 
 
 class ResultObject(Base):

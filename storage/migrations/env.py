@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 import storage.account_tables
 import storage.edge_tables
 import storage.model_tables
-import storage.outward_tables  # noqa: F401
+import storage.outward_tables
+import storage.visit_tables  # noqa: F401
 from storage.columns import CleanText, UtcDateTime
 from storage.engines import make_engine
 from storage.tables import Base
