@@ -15,6 +15,7 @@ from dicom_node.commands import (
     conformance,
     demo,
     evaluate,
+    export,
     inspect,
     models,
     phantom,
@@ -41,6 +42,7 @@ for module in (
     phantom,
     analyse,
     evaluate,
+    export,
     demo,
     conformance,
 ):

@@ -17,6 +17,7 @@ _Points = NDArray[np.float64]
 #: A binary mask's surface is a staircase, some 8 % too large; smoothed by this much it is not.
 _SMOOTHING_VOXELS = 0.8
 _MM2_PER_CM2 = 100.0
+_LEVEL_STEPS = 6
 
 
 def extent(whole: LabelArray, part: LabelArray, subject: str, grid: Grid) -> Extent:
@@ -65,14 +66,25 @@ def surface(mask: LabelArray, grid: Grid) -> tuple[_Points, NDArray[np.int32]]:
     rim = 4
     part = np.pad((mask[box] > 0).astype(np.float32), rim)
     smooth = ndimage.gaussian_filter(part, _SMOOTHING_VOXELS)
-    # Smoothing shrinks what is curved outwards: the level that encloses as many voxels as before.
-    level = float(np.partition(smooth.ravel(), -int(part.sum()))[-int(part.sum())])
-    level = min(level, 0.5, 0.9 * float(smooth.max()))
-    vertices, triangles, _, _ = marching_cubes(smooth, level)
+    vertices, triangles = _volume_keeping(smooth, float(part.sum()))
     part_grid = crop_grid(crop_grid(grid, box), tuple(slice(-rim, n - rim) for n in part.shape))
     if np.linalg.det(part_grid.affine[:3, :3]) > 0:
         triangles = triangles[:, ::-1]  # normals outwards, in a frame of either hand
     return world_points(vertices, part_grid), triangles.astype(np.int32)
+
+
+def _volume_keeping(smooth: NDArray[np.float32], voxels: float) -> tuple[_Points, NDArray[np.int32]]:
+    """Marching cubes at the level that encloses as many voxels as there were: smoothing shrinks what is curved."""
+    low, high = 0.1, 0.5
+    if float(smooth.max()) <= high:
+        low, high = 0.2 * float(smooth.max()), 0.9 * float(smooth.max())
+    for _ in range(_LEVEL_STEPS):
+        level = (low + high) / 2
+        vertices, triangles, _, _ = marching_cubes(smooth, level)
+        a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
+        enclosed = abs(float((np.cross(a, b) * c).sum())) / 6
+        low, high = (level, high) if enclosed > voxels else (low, level)
+    return vertices, triangles
 
 
 def surface_mm2(mask: LabelArray, grid: Grid) -> float:

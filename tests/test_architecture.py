@@ -93,6 +93,8 @@ OWNED: dict[str, tuple[str, ...]] = {
     "dicomweb_client": ("dicom_node.outbound",),
     "requests": ("dicom_node.outbound",),
     "SimpleITK": ("pipeline",),
+    "trimesh": ("dicom_node.exports",),
+    "fhir": ("dicom_node.exports",),
 }
 
 
