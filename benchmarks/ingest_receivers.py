@@ -129,6 +129,10 @@ def _orthanc_configuration(folder: Path, port: int) -> str:
 
 
 def _our_configuration(folder: Path, port: int, receive_path: str) -> str:
+    # As `tumor-node serve` does before it starts a listener: one that makes the schema itself keeps alembic in memory.
+    upgrade = "import sys; from storage.database import upgrade; upgrade(sys.argv[1])"
+    (folder / "root").mkdir()
+    subprocess.run([sys.executable, "-c", upgrade, f"sqlite:///{folder / 'root' / 'node.sqlite'}"], check=True)
     path = folder / "config.yaml"
     path.write_text(
         f"node: {{ae_title: BENCH, port: {port}, receive_path: {receive_path}}}\n"
