@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from dicom_node.inbound.series_headers import SeriesHeaders
 from dicom_node.inbound.series_roles import Override, RoleAssignment, assign
 from dicom_node.patient_age import age_flags
 from dicom_node.results.evidence import Evidence, SeriesEvidence, SliceSource, load_evidence
+from dicom_node.role_evidence import role_evidence
 from pipeline.report import Flag
 from pipeline.volume import Grid, SeriesRole, Volume
 
@@ -66,6 +68,8 @@ class StudyReading:
 def read_study(files: Sequence[StudyFile], overrides: Mapping[str, Override] | None = None) -> StudyReading:
     """Assign roles and convert the chosen series. A series that is refused gives way to the role's next candidate.
 
+    Where headers leave a role open the images are asked (`role_evidence`).
+
     Raises:
         StudyIneligible: nothing is left to analyse.
         OSError: a file cannot be read.
@@ -75,24 +79,31 @@ def read_study(files: Sequence[StudyFile], overrides: Mapping[str, Override] | N
         grouped.setdefault(file.header.series_instance_uid, []).append(file)
     refused: dict[str, SeriesRefused] = {}
     converted: dict[str, ConvertedSeries] = {}
+
+    def load(uid: str) -> Volume:
+        if uid in refused:
+            raise refused[uid]
+        if uid not in converted:
+            try:
+                members = grouped[uid]
+                converted[uid] = load_series([file.path for file in members], [file.header for file in members])
+            except SeriesRefused as refusal:
+                refused[uid] = refusal
+                raise
+        return converted[uid].volume
+
+    series = [
+        SeriesHeaders(series_instance_uid=uid, headers=tuple(file.header for file in members))
+        for uid, members in grouped.items()
+    ]
+    evidence = role_evidence(series, overrides or {}, load)
     while True:
-        assignment = assign(
-            [
-                SeriesHeaders(series_instance_uid=uid, headers=tuple(file.header for file in members))
-                for uid, members in grouped.items()
-                if uid not in refused
-            ],
-            overrides,
-        )
+        assignment = assign([s for s in series if s.series_instance_uid not in refused], overrides, evidence.seen)
         chosen = {role: choice.chosen.series_instance_uid for role, choice in assignment.choices.items()}
         refusals_before = len(refused)
         for uid in chosen.values():
-            if uid not in converted:
-                try:
-                    members = grouped[uid]
-                    converted[uid] = load_series([file.path for file in members], [file.header for file in members])
-                except SeriesRefused as refusal:
-                    refused[uid] = refusal
+            with suppress(SeriesRefused):
+                load(uid)
         if len(refused) == refusals_before:
             break
     if not chosen:
@@ -104,7 +115,10 @@ def read_study(files: Sequence[StudyFile], overrides: Mapping[str, Override] | N
         series={role: converted[uid] for role, uid in chosen.items()},
         sop_classes={uid: grouped[uid][0].header.sop_class_uid for uid in chosen.values()},
         refused=tuple(refused.values()),
-        flags=age_flags(first.patient_birth_date, first.study_date),
+        flags=(
+            *[flag for uid, flag in evidence.doubts.items() if uid in chosen.values()],
+            *age_flags(first.patient_birth_date, first.study_date),
+        ),
     )
 
 

@@ -13,12 +13,15 @@ from storage.study_rows import InstanceRow
 
 
 def candidate_instances(roles: RoleAssignment, instances: Iterable[InstanceRow]) -> list[str]:
-    """SOP Instance UIDs of every series that fills, or could fill, a role: what a result depends on."""
+    """SOP Instance UIDs of every series that fills, or could fill, a role: what a result depends on.
+
+    Those whose header says nothing are among them: their images may give them one.
+    """
     series = {
         candidate.series_instance_uid
         for choice in roles.choices.values()
         for candidate in (choice.chosen, *choice.rejected)
-    }
+    } | roles.unknown
     return sorted(row.sop_instance_uid for row in instances if row.series_instance_uid in series)
 
 

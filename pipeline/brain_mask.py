@@ -64,9 +64,10 @@ def _nearest_to_a_brain(masks: Sequence[LabelArray], voxel_volume_ml: float) -> 
     return min(masks, key=distance_ml)
 
 
-def brain_mask(volume: Volume, sensitivity: float = SENSITIVITIES[0]) -> LabelArray:
+def brain_mask(volume: Volume, sensitivity: float = SENSITIVITIES[0], *, brisk: bool = False) -> LabelArray:
     """uint8 (I, J, K), 1 in the brain with its ventricles and sulci, 0 outside; all 0 where no brain is found.
 
+    brisk: with a rougher surface, in half of the time; good enough to judge grey values by.
     An image that arrives skull-stripped (exact zeros around a body of a brain's size, without a dark skull in it) gives
     its own non-zero body.
     """
@@ -80,7 +81,7 @@ def brain_mask(volume: Volume, sensitivity: float = SENSITIVITIES[0]) -> LabelAr
     head = head_mask(Volume(voxels=image, grid=grid))
     if not head.any():
         return np.zeros(volume.grid.shape, dtype=np.uint8)
-    share = brain_inside(image, head, _WORKING_MM, sensitivity)
+    share = brain_inside(image, head, _WORKING_MM, sensitivity, brisk=brisk)
     return (resample_array(share, grid, volume.grid) > 0.5).astype(np.uint8)
 
 

@@ -23,6 +23,8 @@ _LOOK_MM = 20.0
 _SMALLEST_RADIUS_MM, _LARGEST_RADIUS_MM = 3.33, 10.0
 #: Coarse mesh to get there, fine mesh to settle.
 _ROUNDS = ((3, 350), (4, 250))
+#: The fine mesh only settles: the coarse one leaves holes when it is drawn.
+_BRISK_ROUNDS = ((3, 350), (4, 20))
 #: The brain's centre lies within this distance below the crown; what is lower (face, neck) would draw it down.
 _CROWN_TO_BRAIN_MM = 140.0
 
@@ -81,13 +83,16 @@ def _subdivided(vertices: _Points, faces: NDArray[np.int64]) -> tuple[_Points, N
     return np.concatenate([vertices, vertices[unique].mean(axis=1)]), finer
 
 
-def brain_inside(image: FloatArray, head: NDArray[np.bool_], spacing_mm: float, sensitivity: float = 0.7) -> FloatArray:
+def brain_inside(
+    image: FloatArray, head: NDArray[np.bool_], spacing_mm: float, sensitivity: float = 0.7, *, brisk: bool = False
+) -> FloatArray:
     """Share 0..1 of each voxel that lies in the brain, float32 (I, J, K), cut at the surface with 0.5.
 
     image: on an isotropic RAS+ axis-aligned grid of `spacing_mm`; head: its head. sensitivity: 0..1, the share of the
     way from air to brain at which the surface halts; higher gives a smaller brain. 0.5 was
-    published; 0.7 fits real skull-on series in 2 mm blocks.
+    published; 0.7 fits real skull-on series in 2 mm blocks. brisk: hardly settle on the fine mesh, in half of the time.
     """
+    rounds = _BRISK_ROUNDS if brisk else _ROUNDS
     crown = int(np.flatnonzero(head.any(axis=(0, 1)))[-1])
     upper = head.copy()
     upper[:, :, : max(crown - round(_CROWN_TO_BRAIN_MM / spacing_mm), 0)] = False
@@ -101,12 +106,12 @@ def brain_inside(image: FloatArray, head: NDArray[np.bool_], spacing_mm: float, 
     inside = image[ball & (image > dark) & (image < bright)]
     middle = float(np.median(inside)) if inside.size else bright
     points = centre + 0.5 * radius * _sphere(_ROUNDS[0][0]).directions
-    for number, (subdivisions, iterations) in enumerate(_ROUNDS):
+    for number, (subdivisions, iterations) in enumerate(rounds):
         if number:
             points = _subdivided(points, _sphere(subdivisions - 1).faces)[0]
         mesh = _sphere(subdivisions)
         points = _grown(points, mesh, image, iterations, spacing_mm, sensitivity, (dark, threshold, middle))
-    return _voxelised(points, _sphere(_ROUNDS[-1][0]).faces, image.shape)
+    return _voxelised(points, _sphere(rounds[-1][0]).faces, image.shape)
 
 
 def _grown(

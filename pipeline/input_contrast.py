@@ -7,9 +7,10 @@ look as if their roles were exchanged? The second sees more, as both show the sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ EXCHANGED_ABOVE = 0.8
 _ALONE_AGREES = -3.0
 
 _Features = NDArray[np.float64]
+Name = TypeVar("Name", bound=Hashable)
 
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -66,19 +68,21 @@ def series_features(image: FloatArray, brain: NDArray[np.bool_]) -> _Features:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ContrastNumbers:
-    """The numbers of a study's series. series: (f,) by role. joint: (h,) by two roles, either way round, the one the
-    negative of the other."""
+class ContrastNumbers(Generic[Name]):
+    """The numbers of a study's series, by role, or by any name where roles are not known.
 
-    series: Mapping[SeriesRole, _Features]
-    joint: Mapping[tuple[SeriesRole, SeriesRole], _Features]
+    series: (f,) by role. joint: (h,) by two roles, either way round, the one the negative of the other.
+    """
 
-    def pair(self, first: SeriesRole, second: SeriesRole) -> _Features:
+    series: Mapping[Name, _Features]
+    joint: Mapping[tuple[Name, Name], _Features]
+
+    def pair(self, first: Name, second: Name) -> _Features:
         """(h + f,) numbers of two series, the negative of themselves for the other way round."""
         return np.concatenate([self.joint[first, second], self.series[first] - self.series[second]])
 
 
-def contrast_numbers(images: Mapping[SeriesRole, FloatArray], brain: NDArray[np.bool_]) -> ContrastNumbers:
+def contrast_numbers(images: Mapping[Name, FloatArray], brain: NDArray[np.bool_]) -> ContrastNumbers[Name]:
     """images, brain: as `CheckImages` has them."""
     values = {role: image[brain].astype(np.float64) for role, image in images.items()}
     places = {role: ranks(own) for role, own in values.items()}
@@ -159,7 +163,7 @@ class ContrastFinding:
     looks_like: tuple[SeriesRole, float] | None = None
 
 
-def contrast_findings(numbers: ContrastNumbers, table: ContrastTable) -> tuple[ContrastFinding, ...]:
+def contrast_findings(numbers: ContrastNumbers[SeriesRole], table: ContrastTable) -> tuple[ContrastFinding, ...]:
     """Which series do not look like their role.
 
     Two series are held to be exchanged where both their comparison and each by itself say so.

@@ -106,7 +106,7 @@ def decide(facts: StudyFacts, policy: AssemblyPolicy, now: datetime, unfiled: Un
         again = min(t for t in [*settles, quiet_at, cap_at] if t > known_at)
         waiting = (*waiting, unfiled.text) if unfiled is not None and unfiled.text else waiting
         return Decision(outcome=Outcome.WAIT, roles=roles, waiting_for=waiting, decide_again_at=again)
-    if not roles.choices:
+    if not roles.choices and not roles.unknown:
         reasons = tuple(f"'{e.description or 'no description'}' {e.code}: {e.reason}" for e in roles.excluded)
         return Decision(outcome=Outcome.INELIGIBLE, roles=roles, reasons=reasons or ("no image has been received",))
     usable = [
@@ -128,11 +128,13 @@ def _waiting_for(
 ) -> tuple[str, ...]:
     """One line for each thing that stands between the study and a full run at once."""
     by_uid = {s.headers.series_instance_uid: s for s in facts.series}
+    count = len(roles.unknown)
+    unknown = f" ({count} without a telling header, whose images will be looked at)" if count else ""
     lines = []
     for role in policy.needed:
         choice = roles.choices.get(role)
         if choice is None:
-            lines.append(f"{role}: no series yet")
+            lines.append(f"{role}: no series yet{unknown}")
             continue
         uid = choice.chosen.series_instance_uid
         if not whole[uid].complete:

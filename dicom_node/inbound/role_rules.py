@@ -42,14 +42,16 @@ _PD = re.compile(r" pdw? | proton| dp ")
 
 _WITHOUT = re.compile(
     r" (pre|precontrast|pregad\w*|nativ\w*|ohne|sans|sin|senza|unenhanced|plain|avant|antes|vor|basal|non ?con\w*|"
-    r"no ?con\w*|no ?gad\w*|noncontrast|non ?gad\w*)(?= )| (without|wo|w o)(?= )(?! (fs|fat))"
+    r"no ?con\w*|no ?gad\w*|noncontrast|non ?gad\w*|zonder|sem|utan|uten|uden|fore|for|bez|przed|pred|kontrastsiz|"
+    r"oncesi|ilman|без|до|нативн\w*)(?= )| (without|wo|w o)(?= )(?! (fs|fat))|平扫|平掃|単純|造影前|비조영"
 )
 _WITH = re.compile(
     r" (post(?! ?(fossa|op|er|tx|rt|treat|surg|chemo|rad|ther|resec|biops))\w*|gad\w*|gd\w*|ce|c\+|\+ ?c|\+ ?g\w*|\+|"
     r"contrast\w*|kontrast\w*|km\+?|\+ ?km|mdc|mdk|enhanced|"
-    r"inj\w*|apres|despues|nach|iv|dotarem|gadovist|magnevist|multihance|prohance|clariscan|vueway|elucirem)(?= )"
+    r"inj\w*|apres|despues|depois|dopo|nach|na|met|com|con|avec|mit|efter|etter|po|sonrasi|kontrastli|iv|"
+    r"после|с контраст\w*|контраст\w*|dotarem|gadovist|magnevist|multihance|prohance|clariscan|vueway|elucirem)(?= )"
     r"|t1 ?(w )?(\+|c\+?|ce|gd|km)(?= )|[a-z0-9]\+(c|gd|gad|km|g)(?= )|"
-    r"(mprage|bravo|spgr|vibe|space|tse|fse|se|tfe|t1w?)\+"
+    r"(mprage|bravo|spgr|vibe|space|tse|fse|se|tfe|t1w?)\+|增强|增強|造影(?!前)|(?<!비)조영"
 )
 _NO_AGENT = frozenset(
     {"", "NO", "NONE", "N", "NOT", "OHNE", "W/O", "WITHOUT", "-", "0", "N/A", "NA", "FALSE", "KEINE", "NO CONTRAST"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,8 @@ import numpy as np
 from dicom_node.inbound.headers import InstanceHeader
 from dicom_node.inbound.slice_geometry import Plane, normal_of, planes_of, positions_mm
 
+#: Letters that no decomposition makes plain.
+_PLAIN = str.maketrans({"ı": "i", "ł": "l", "ø": "o", "ß": "ss"})
 _PLANES = ("sagittal", "coronal", "axial")
 
 
@@ -34,8 +37,11 @@ class SeriesHeaders:
 
     @cached_property
     def words(self) -> str:
-        """The description in lower case; all but letters, digits, + and * are single blanks, one at either end too."""
-        return " " + " ".join(re.split(r"[^a-z0-9+*]+", self.description.lower())) + " "
+        """The description in lower case without accents; all but letters of any script, digits, + and * are single
+        blanks, one at either end too."""
+        decomposed = unicodedata.normalize("NFKD", self.description.lower())
+        plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter)).translate(_PLAIN)
+        return " " + " ".join(re.split(r"[^\w+*]+|_+", plain)) + " "
 
     @cached_property
     def image_type(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Which series is the study's T1, T1CE, T2 and FLAIR: by header alone, each with score and reasons. Pure.
+"""Which series is the study's T1, T1CE, T2 and FLAIR, with score and reasons: by header, and by what was seen. Pure.
 
 Every series of the study ends in exactly one place: chosen for a role, rejected for a role, or excluded; each with why.
 """
@@ -20,6 +20,20 @@ Override = SeriesRole | Literal["ignore"]
 
 _ROLE_OF = {Weighting.T2: SeriesRole.T2, Weighting.FLAIR: SeriesRole.FLAIR, Weighting.T1: SeriesRole.T1}
 _OVERRIDE_POINTS = 1000
+#: The code of a series whose header says nothing of its role: its image may.
+UNKNOWN = "UNKNOWN_CONTRAST"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What the images say of one series, where that decides. role: None for one that has none. points: how surely.
+
+    reason: a sentence.
+    """
+
+    role: SeriesRole | None
+    points: int
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +78,11 @@ class RoleAssignment:
         """Roles that no series fills."""
         return tuple(role for role in SeriesRole if role not in self.choices)
 
+    @property
+    def unknown(self) -> frozenset[str]:
+        """Series whose header says nothing: their images may yet give them a role."""
+        return frozenset(e.series_instance_uid for e in self.excluded if e.code == UNKNOWN)
+
     def role_of(self, series_instance_uid: str) -> SeriesRole | None:
         """The role this series was chosen for."""
         return next((r for r, c in self.choices.items() if c.chosen.series_instance_uid == series_instance_uid), None)
@@ -101,9 +120,16 @@ class _Bench:
         )  # fmt: skip
 
 
-def assign(series: Sequence[SeriesHeaders], overrides: Mapping[str, Override] | None = None) -> RoleAssignment:
-    """Roles of a study's series. overrides: by SeriesInstanceUID, a person's word; it wins over every rule."""
-    overrides = overrides or {}
+def assign(
+    series: Sequence[SeriesHeaders],
+    overrides: Mapping[str, Override] | None = None,
+    seen: Mapping[str, Seen] | None = None,
+) -> RoleAssignment:
+    """Roles of a study's series. overrides: by SeriesInstanceUID, a person's word; it wins over every rule.
+
+    seen: by SeriesInstanceUID, what the images decide of series that the header leaves open.
+    """
+    overrides, seen = overrides or {}, seen or {}
     bench = _Bench()
     weighed: list[tuple[SeriesHeaders, Weighting, Scored]] = []
     for one in series:
@@ -114,16 +140,21 @@ def assign(series: Sequence[SeriesHeaders], overrides: Mapping[str, Override] | 
             bench.exclude(one, Exclusion(code="IGNORED_BY_PERSON", reason="a person took it out"))
         elif exclusion := exclusion_of(one):
             bench.exclude(one, exclusion)
+        elif (looked := seen.get(one.series_instance_uid)) and looked.role is None:
+            bench.exclude(one, Exclusion(code="SUBTRACTION", reason=looked.reason))
         else:
             weighting, scored = weighting_of(one)
             if weighting in _ROLE_OF:
                 weighed.append((one, weighting, scored))
+            elif looked and looked.role:
+                _see(bench, one, looked.role, looked)
             else:
                 bench.exclude(one, _no_role(weighting, scored))
     t1_series = [s for s, weighting, _ in weighed if weighting is Weighting.T1]
     calls = contrast_calls(t1_series, [s for s in series if _may_show_contrast(s)])
     for one, weighting, scored in weighed:
-        _weigh(bench, one, weighting, scored, calls.get(one.series_instance_uid))
+        uid = one.series_instance_uid
+        _weigh(bench, one, weighting, scored, calls.get(uid), seen.get(uid))
     return RoleAssignment(
         choices={role: _choose(role, bench.candidates[role]) for role in SeriesRole if role in bench.candidates},
         excluded=tuple(bench.excluded),
@@ -131,7 +162,19 @@ def assign(series: Sequence[SeriesHeaders], overrides: Mapping[str, Override] | 
     )
 
 
-def _weigh(bench: _Bench, one: SeriesHeaders, weighting: Weighting, scored: Scored, call: ContrastCall | None) -> None:
+def _see(bench: _Bench, one: SeriesHeaders, role: SeriesRole, looked: Seen) -> None:
+    fit = fitness(one)
+    bench.add(role, one, looked.points + fit.points, (looked.reason, *fit.reasons))
+
+
+def _weigh(
+    bench: _Bench,
+    one: SeriesHeaders,
+    weighting: Weighting,
+    scored: Scored,
+    call: ContrastCall | None,
+    looked: Seen | None,
+) -> None:
     fit = fitness(one)
     role, points, reasons = _ROLE_OF[weighting], scored.points + fit.points, scored.reasons
     if call is not None:
@@ -139,17 +182,27 @@ def _weigh(bench: _Bench, one: SeriesHeaders, weighting: Weighting, scored: Scor
         points, reasons = points + call.points, (*reasons, call.reason)
         if call.rule:
             bench.rules.append(call.rule)
-    bench.add(role, one, points, (*reasons, *fit.reasons))
+    if looked and looked.role and looked.role is not role:
+        _see(bench, one, looked.role, looked)
+        return
+    bench.add(role, one, points, (*reasons, *((looked.reason,) if looked else ()), *fit.reasons))
 
 
 def _choose(role: SeriesRole, candidates: list[tuple[SeriesHeaders, Candidate]]) -> RoleChoice:
-    """The highest score; among equals the later acquisition (a repeat replaces what it repeats), then the UID."""
-    ranked = sorted(candidates, key=lambda c: (c[1].score, c[0].acquired, c[1].series_instance_uid), reverse=True)
+    """The highest score; among equals finer pixels, then the later acquisition (a repeat replaces what it repeats)."""
+
+    def place(one: tuple[SeriesHeaders, Candidate]) -> tuple[int, float, str, str]:
+        pixel_mm = round(max(one[0].first.pixel_spacing_mm, default=0.0), 1)
+        return one[1].score, -pixel_mm, one[0].acquired, one[1].series_instance_uid
+
+    ranked = sorted(candidates, key=place, reverse=True)
     best = ranked[0][1]
     rejected = []
     for _, other in ranked[1:]:
         lower = other.score < best.score
-        why = f"score {other.score} is below the {best.score} of" if lower else "of equal score, but not the latest:"
+        why = (
+            f"score {other.score} is below the {best.score} of" if lower else "equal in score, coarser or earlier than"
+        )
         rejected.append(
             Candidate(
                 series_instance_uid=other.series_instance_uid, description=other.description, score=other.score,
@@ -161,7 +214,7 @@ def _choose(role: SeriesRole, candidates: list[tuple[SeriesHeaders, Candidate]])
 
 def _no_role(weighting: Weighting | None, scored: Scored) -> Exclusion:
     if weighting is None:
-        return Exclusion(code="UNKNOWN_CONTRAST", reason="; ".join(scored.reasons))
+        return Exclusion(code=UNKNOWN, reason="; ".join(scored.reasons))
     words = {Weighting.PD: "PROTON_DENSITY", Weighting.T2_STAR: "SUSCEPTIBILITY", Weighting.STIR: "STIR"}
     why = "; ".join(scored.reasons)
     return Exclusion(code=words[weighting], reason=f"{weighting}-weighted, which fills no role: {why}")

@@ -84,7 +84,7 @@ class Samples:
     pairs: dict[tuple[SeriesRole, SeriesRole], tuple[_Array, NDArray[np.str_]]]
 
 
-def samples_of(numbers: Sequence[tuple[str, ContrastNumbers]]) -> Samples:
+def samples_of(numbers: Sequence[tuple[str, ContrastNumbers[SeriesRole]]]) -> Samples:
     """The numbers of (source, study), to be fitted on."""
     series = [(source, role, row) for source, one in numbers for role, row in one.series.items()]
     pairs = {pair: [(source, one.pair(*pair)) for source, one in numbers if pair in one.joint] for pair in PAIRS}
@@ -163,7 +163,9 @@ class Outcome:
     series: int
 
 
-def exchanged(numbers: ContrastNumbers, first: SeriesRole, second: SeriesRole) -> ContrastNumbers:
+def exchanged(
+    numbers: ContrastNumbers[SeriesRole], first: SeriesRole, second: SeriesRole
+) -> ContrastNumbers[SeriesRole]:
     """The numbers of the same study with two roles the wrong way round."""
     name = {role: role for role in numbers.series} | {first: second, second: first}
     return ContrastNumbers(
@@ -172,7 +174,7 @@ def exchanged(numbers: ContrastNumbers, first: SeriesRole, second: SeriesRole) -
     )
 
 
-def outcomes(source: str, numbers: ContrastNumbers, table: ContrastTable) -> list[Outcome]:
+def outcomes(source: str, numbers: ContrastNumbers[SeriesRole], table: ContrastTable) -> list[Outcome]:
     """What the check says with the right roles, and with each pair of roles exchanged."""
     found = []
     for pair in ((), *[pair for pair in PAIRS if pair in numbers.joint]):
@@ -188,7 +190,9 @@ def outcomes(source: str, numbers: ContrastNumbers, table: ContrastTable) -> lis
     return found
 
 
-def cross_validated(studies: Sequence[Study], numbers: Sequence[Sequence[ContrastNumbers]]) -> list[Outcome]:
+def cross_validated(
+    studies: Sequence[Study], numbers: Sequence[Sequence[ContrastNumbers[SeriesRole]]]
+) -> list[Outcome]:
     """`outcomes` of every study by a table fitted on the patients of the other parts. numbers: of `variants`."""
     names = sorted({study.name for study in studies})
     np.random.default_rng(0).shuffle(names)
