@@ -164,6 +164,9 @@ class Gate:
             self._refuse_unheard(waiting, RefusalReason.TLS, f"TLS with {waiting.address[0]} failed: {_said(error)}")
         except (OSError, ValueError):
             self._close(waiting)
+        except Exception:  # whatever one connection brings about, the gate goes on for all others
+            _log.exception("a connection of %s was closed at the gate", waiting.address[0])
+            self._close(waiting)
 
     def _shake_hands(self, waiting: _Waiting) -> None:
         assert isinstance(waiting.connection, ssl.SSLSocket)

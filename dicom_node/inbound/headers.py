@@ -127,7 +127,8 @@ def read_header(source: Dataset | Path | bytes) -> InstanceHeader:
     shared, first = a.item("SharedFunctionalGroupsSequence"), a.item("PerFrameFunctionalGroupsSequence")
     timing = group("MRTimingAndRelatedParametersSequence", first, shared)
     measures = group("PixelMeasuresSequence", first, shared)
-    inversion = _first(a.number("InversionTime"), group("MRModifierSequence", first, shared).number("InversionTimes"))
+    old = _Converted(a, first, shared)
+    inversion = _first(old.number("InversionTime"), group("MRModifierSequence", first, shared).number("InversionTimes"))
     return InstanceHeader(
         sop_instance_uid=a.text("SOPInstanceUID"),
         sop_class_uid=a.text("SOPClassUID"),
@@ -155,17 +156,17 @@ def read_header(source: Dataset | Path | bytes) -> InstanceHeader:
         acquisition_number=a.integer("AcquisitionNumber"),
         acquisition_datetime=_acquired(a),
         sequence_name=a.text("SequenceName") or a.text("PulseSequenceName"),
-        scanning_sequence=a.words("ScanningSequence") or _enhanced_scanning_sequence(a),
-        sequence_variant=a.words("SequenceVariant"),
-        scan_options=a.words("ScanOptions"),
-        acquisition_type=a.text("MRAcquisitionType").upper(),
+        scanning_sequence=old.words("ScanningSequence") or _enhanced_scanning_sequence(a),
+        sequence_variant=old.words("SequenceVariant"),
+        scan_options=old.words("ScanOptions"),
+        acquisition_type=old.text("MRAcquisitionType").upper(),
         image_type=a.words("ImageType"),
-        repetition_time_ms=_first(a.number("RepetitionTime"), timing.number("RepetitionTime")),
-        echo_time_ms=_first(a.number("EchoTime"), group("MREchoSequence", first, shared).number("EffectiveEchoTime")),
+        repetition_time_ms=_first(old.number("RepetitionTime"), timing.number("RepetitionTime")),
+        echo_time_ms=_first(old.number("EchoTime"), group("MREchoSequence", first, shared).number("EffectiveEchoTime")),
         inversion_time_ms=inversion,
-        flip_angle_deg=_first(a.number("FlipAngle"), timing.number("FlipAngle")),
-        echo_train_length=a.integer("EchoTrainLength") or timing.integer("RFEchoTrainLength"),
-        contrast_agent=a.text("ContrastBolusAgent") or _agent_code(a),
+        flip_angle_deg=_first(old.number("FlipAngle"), timing.number("FlipAngle")),
+        echo_train_length=old.integer("EchoTrainLength") or timing.integer("RFEchoTrainLength"),
+        contrast_agent=old.text("ContrastBolusAgent") or _agent_code(a),
         echo_number=a.integer("EchoNumbers"),
         temporal_position=a.integer("TemporalPositionIdentifier"),
         b_value=a.number("DiffusionBValue"),
@@ -181,6 +182,30 @@ def read_header(source: Dataset | Path | bytes) -> InstanceHeader:
         frames=read_frames(a),
         problems=tuple(dict.fromkeys(a.problems)),
     )
+
+
+class _Converted:
+    """Attributes of the classic MR IOD: of the object itself or, where it was converted from a classic series, of the
+    functional groups that took up what has no other place (PS3.3 C.7.6.16.2.25 and 26)."""
+
+    def __init__(self, whole: Attributes, first: Attributes, shared: Attributes) -> None:
+        self._places = (
+            whole,
+            shared.item("UnassignedSharedConvertedAttributesSequence"),
+            first.item("UnassignedPerFrameConvertedAttributesSequence"),
+        )
+
+    def text(self, keyword: str) -> str:
+        return next(filter(None, (place.text(keyword) for place in self._places)), "")
+
+    def words(self, keyword: str) -> tuple[str, ...]:
+        return next(filter(None, (place.words(keyword) for place in self._places)), ())
+
+    def number(self, keyword: str) -> float | None:
+        return _first(*(place.number(keyword) for place in self._places))
+
+    def integer(self, keyword: str) -> int | None:
+        return next((value for place in self._places if (value := place.integer(keyword)) is not None), None)
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

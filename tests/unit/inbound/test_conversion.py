@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from highdicom.legacy import LegacyConvertedEnhancedMRImage
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -11,6 +12,10 @@ from pydicom.uid import (
 from dicom_node.errors import SeriesRefused
 from dicom_node.inbound.conversion import load_series
 from dicom_node.inbound.headers import read_header
+from dicom_node.inbound.series_headers import group_by_series
+from dicom_node.inbound.series_roles import assign
+from pipeline.volume import SeriesRole
+from tests.mr_series import mr_series
 
 
 def _noise(shape=(6, 5, 7), seed=1):
@@ -249,3 +254,26 @@ def test_short_and_long_series(make_series, count):
 
 def test_explicit_little_endian_is_what_the_fixture_writes(make_series):
     assert read_header(make_series(_noise())[0]).transfer_syntax_uid == ExplicitVRLittleEndian
+
+
+def test_a_legacy_converted_object_is_the_series_it_was_made_of(tmp_path):
+    """highdicom converts a classic series to one multi-frame object: same voxels, same place, same role."""
+    classic = mr_series(columns=24, rows=20, slices=6, series="T1 +KM")
+    paths = classic.write(tmp_path / "classic")
+    converted = LegacyConvertedEnhancedMRImage(
+        list(classic.datasets),
+        series_instance_uid="1.2.3.8",
+        series_number=9,
+        sop_instance_uid="1.2.3.8.1",
+        instance_number=1,
+    )
+    path = tmp_path / "legacy.dcm"
+    converted.save_as(path, enforce_file_format=True)
+    one, other = load_series(paths), load_series([path])
+    np.testing.assert_array_equal(one.volume.voxels, other.volume.voxels)
+    np.testing.assert_allclose(one.volume.grid.affine, other.volume.grid.affine, atol=1e-6)
+    header, first = read_header(path), read_header(paths[0])
+    for name in ("repetition_time_ms", "echo_time_ms", "inversion_time_ms", "scanning_sequence", "acquisition_type"):
+        assert getattr(header, name) == getattr(first, name), name
+    roles = [assign(group_by_series(map(read_header, files))).choices for files in (paths, [path])]
+    assert set(roles[0]) == set(roles[1]) == {SeriesRole.T1CE}
