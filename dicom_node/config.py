@@ -51,7 +51,7 @@ class NodeConfig(BaseSettings):
     assembly: AssemblySection = AssemblySection()  # type: ignore[call-arg]
     models: ModelsSection = ModelsSection()  # type: ignore[call-arg]
     results: ResultsSection = ResultsSection()  # type: ignore[call-arg]
-    follow_up: FollowUpSection = FollowUpSection()
+    follow_up: FollowUpSection = FollowUpSection()  # type: ignore[call-arg]
     destinations: tuple[DestinationSection, ...] = ()
     delivery: DeliverySection = DeliverySection()  # type: ignore[call-arg]
     commitment: CommitmentSection = CommitmentSection()  # type: ignore[call-arg]

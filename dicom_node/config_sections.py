@@ -119,6 +119,8 @@ class FollowUpSection(Section):
     """Earlier studies of the same patient."""
 
     compare: bool = True
+    fetch_priors: int = Field(0, ge=0, le=20)
+    wait_s: float = Field(900.0, ge=0)
 
 
 LintProfile = Literal["dicom", "ohif", "weasis", "orthanc", "strict-pacs"]

@@ -6,7 +6,7 @@ Which earlier runs those are was frozen with the run's inputs, so that a step th
 from __future__ import annotations
 
 import json
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import numpy as np
 
@@ -41,6 +41,13 @@ class FollowUps:
         if not study.patient_id.strip() or _day(study) is None:
             return []
         return [row.run_id for row in self._visits.before(study_instance_uid)]
+
+    def awaited(self, study_instance_uid: str, wait_s: float, now: datetime) -> int:
+        """How many earlier studies are on their way here; none once the study has waited `wait_s`."""
+        study = self._studies.study(study_instance_uid)
+        if _day(study) is None or now - study.last_received_at >= timedelta(seconds=wait_s):
+            return 0
+        return self._visits.on_their_way(study_instance_uid)
 
     def compare(self, run: RunRow, study_instance_uid: str, report: Report, reference: Volume) -> Report:
         """The report with `follow_up` and tracking UIDs. reference: the study's own, on the report's grid.

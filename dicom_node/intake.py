@@ -53,7 +53,8 @@ class Intake:
     model_digest: everything besides the images that decides a result. held_by_pacs: from a Study Instance UID to the
     instances the PACS says each series has, where it was asked and answered. receivers: the condition of the listeners.
     try_destination: has a destination that is left alone tried at once.
-    priors_of: from a Study Instance UID to the runs of earlier studies that its run is compared with.
+    priors_of: from a Study Instance UID to the runs of earlier studies that its run is compared with. awaits_priors:
+    how many earlier studies a ready one is to wait for.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Intake:
         receivers: Callable[[], Sequence[ReceiverRow]] = tuple,
         try_destination: Callable[[str], None] = lambda _name: None,
         priors_of: Callable[[str], Sequence[str]] = lambda _study_uid: (),
+        awaits_priors: Callable[[str], int] = lambda _study_uid: 0,
     ) -> None:
         self._studies = studies
         self._scans = scans
@@ -85,6 +87,7 @@ class Intake:
         self._receivers = receivers
         self._try_destination = try_destination
         self._priors_of = priors_of
+        self._awaits_priors = awaits_priors
         self._clock = clock
         self._look_again_at: dict[str, datetime] = {}
         # A new object can make a study ready no sooner than `series_quiet_s` later: looking this often misses nothing.
@@ -138,6 +141,10 @@ class Intake:
         self._look_again_at.pop(scan.id, None)
 
     def _start(self, scan: ScanRow) -> None:
+        awaited = self._awaits_priors(scan.study_instance_uid) if scan.study_instance_uid else 0
+        if awaited:
+            self._scans.set_waiting(scan.id, f"{awaited} earlier studies of this patient are analysed first")
+            return
         if scan.source is Source.UPLOAD_NIFTI:
             inputs = sorted(path.name for path in self._files.upload_folder(scan.id).iterdir())
             said = ""

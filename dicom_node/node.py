@@ -149,6 +149,7 @@ def build_worker(
 
     follow_ups = FollowUps(visits=store.visits, studies=store.studies, files=store.files)
     compare = config.follow_up.compare
+    waits_s = config.follow_up.wait_s if compare and config.follow_up.fetch_priors else 0.0
     steps = RunSteps(
         studies=store.studies,
         scans=store.scans,
@@ -210,6 +211,7 @@ def build_worker(
         receivers=ReceiverRepository(store.database).all,
         try_destination=lambda name: circuits.try_now(name, clock()),
         priors_of=follow_ups.priors if compare else lambda _uid: (),
+        awaits_priors=lambda uid: follow_ups.awaited(uid, waits_s, clock()),
         clock=clock,
     )
     deliverer = build_deliverer(config, store, clock)

@@ -184,6 +184,11 @@ def _questions(config: NodeConfig, store: Store, pacs: PacsQuery, clock: Clock) 
         requests=store.requests,
         audit=store.audit,
         take=take,
-        policy=QuestionPolicy(quiet_s=section.quiet_s, again_s=section.again_s, fetch_missing=section.fetch_missing),
+        policy=QuestionPolicy(
+            quiet_s=section.quiet_s,
+            again_s=section.again_s,
+            fetch_missing=section.fetch_missing,
+            fetch_priors=config.follow_up.fetch_priors,
+        ),
         clock=clock,
     )

@@ -35,12 +35,14 @@ _ELSEWHERE = "the PACS files this study under another patient: nothing it says o
 class QuestionPolicy:
     """quiet_s: a study is asked about when nothing new came for this long. again_s: and again this often.
 
-    fetch_missing: what the PACS has of it and this node has not is fetched then.
+    fetch_missing: what the PACS has of it and this node has not is fetched then. fetch_priors: so many of the patient's
+    latest earlier MR studies are fetched too, where this node has nothing of them.
     """
 
     quiet_s: float = 5.0
     again_s: float = 60.0
     fetch_missing: bool = False
+    fetch_priors: int = 0
 
     def due(self, last_received_at: datetime, asked_at: datetime | None, now: datetime) -> bool:
         """Whether to ask about a study now: once it is quiet, and again after something new or a while."""
@@ -75,6 +77,7 @@ class PacsQuestions:
         self._policy = policy
         self._clock = clock
         self._silent_until: datetime | None = None
+        self._brought: set[str] = set()
 
     def tick(self) -> None:
         """One pass: what people asked to fetch, then every open study that is due a question."""
@@ -126,6 +129,22 @@ class PacsQuestions:
         self._answers.keep(uid, self._pacs.name, PacsAnswerState.ANSWERED, reason=reason, series=series, priors=priors)
         if self._policy.fetch_missing:
             self._fetch(scan.id, uid, series)
+        self._fetch_priors(scan.id, study, priors)
+
+    def _fetch_priors(self, scan_id: str, study: StudyRow, priors: Sequence[PacsStudy]) -> None:
+        """Fetch the latest earlier MR studies; each becomes a study of its own here. None for one that was fetched.
+
+        priors: newest first.
+        """
+        # What was fetched would fetch its own priors in turn, back to the patient's first study.
+        if study.calling_ae == self._pacs.name[:16]:
+            return
+        earlier = [one for one in priors if "MR" in one.modalities and "" < one.study_date < study.study_date]
+        for prior in earlier[: self._policy.fetch_priors]:
+            uid = prior.study_instance_uid
+            if uid not in self._brought and not self._instances_here(uid):
+                self._brought.add(uid)
+                self._fetch(scan_id, uid, self._pacs.series(uid))
 
     def _priors(self, ours: PatientIdentity, study_uid: str) -> tuple[list[PacsStudy], int]:
         """Earlier and other studies of the patient, newest first; and how many that came were another's."""

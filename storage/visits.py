@@ -6,14 +6,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
 from storage.clock import Clock, utc_now
 from storage.database import Database
 from storage.errors import NotFound
+from storage.lifecycle import ScanState
 from storage.tables import Run, Scan, Study
 from storage.visit_tables import PatientVisit
 from storage.vocabulary import RunState
+
+_ON_THEIR_WAY = (
+    ScanState.RECEIVED,
+    ScanState.ASSEMBLING,
+    ScanState.READY,
+    ScanState.ANALYSING,
+    ScanState.REPORTING,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +87,21 @@ class VisitRepository:
         # One visit a day: of two studies of one day nobody knows which came first.
         by_day = {row.study_date: row for row in self.timeline(patient_id, issuer) if row.study_date < day}
         return [by_day[earlier] for earlier in sorted(by_day) if earlier]
+
+    def on_their_way(self, study_instance_uid: str) -> int:
+        """How many studies of the same patient from earlier days are here and not analysed yet."""
+        with self._database.read() as session:
+            study = session.scalars(select(Study).where(Study.study_instance_uid == study_instance_uid)).one_or_none()
+            if study is None or not study.patient_id.strip():
+                return 0
+            query = select(func.count()).select_from(Scan).join(Study, Scan.study_id == Study.id)
+            query = query.where(
+                Study.patient_id == study.patient_id,
+                Study.issuer_of_patient_id == study.issuer_of_patient_id,
+                Study.study_date < study.study_date,
+                Scan.status.in_([state.value for state in _ON_THEIR_WAY]),
+            )
+            return session.scalar(query) or 0
 
     def of_runs(self, run_ids: tuple[str, ...]) -> list[VisitRow]:
         """The visits of these runs, in this order; runs without one are left out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,16 @@ def test_another_patient_and_a_study_without_patient_id_have_no_priors(store: St
     assert _started(store, follow_ups, "1.3.3", "20250401", "").priors == ()
     assert _started(store, follow_ups, "1.3.4", "20250101", "P1").priors == ()
     assert _started(store, follow_ups, "1.3.5", "20250102", "P1").priors == (first.id,)
+
+
+def test_a_study_waits_for_earlier_ones_on_their_way_and_not_for_ever(store: Store) -> None:
+    follow_ups = FollowUps(visits=store.visits, studies=store.studies, files=store.files)
+    earlier = _started(store, follow_ups, "1.4.1", "20250101", "P1")
+    _started(store, follow_ups, "1.4.2", "20250401", "P1")
+    came = store.studies.study("1.4.2").last_received_at
+    assert follow_ups.awaited("1.4.2", 900, came) == 1
+    assert follow_ups.awaited("1.4.1", 900, came) == 0
+    assert follow_ups.awaited("1.4.2", 900, came + timedelta(seconds=900)) == 0
+    for event in (ScanEvent.ANALYSED, ScanEvent.REPORTED):
+        store.scans.apply_event(earlier.scan_id, event)
+    assert follow_ups.awaited("1.4.2", 900, came) == 0

@@ -59,8 +59,12 @@ class ScriptedPacs:
         loose = PatientIdentity(patient_id="id-7")
         return [
             FoundStudy(patient=OURS, study=PacsStudy(study_instance_uid=STUDY, study_date="20260102")),
-            FoundStudy(patient=OURS, study=PacsStudy(study_instance_uid="1.1", study_date="20240101")),
-            FoundStudy(patient=OURS, study=PacsStudy(study_instance_uid="1.2", study_date="20250101")),
+            FoundStudy(
+                patient=OURS, study=PacsStudy(study_instance_uid="1.1", study_date="20240101", modalities=("MR",))
+            ),
+            FoundStudy(
+                patient=OURS, study=PacsStudy(study_instance_uid="1.2", study_date="20250101", modalities=("MR", "SR"))
+            ),
             FoundStudy(patient=other, study=PacsStudy(study_instance_uid="1.3", study_date="20250101")),
             FoundStudy(patient=loose, study=PacsStudy(study_instance_uid="1.4", study_date="20250101")),
         ]
@@ -97,7 +101,8 @@ class Bench:
                 InstanceRecord(
                     sop_instance_uid=header.sop_instance_uid, sop_class_uid=header.sop_class_uid,
                     transfer_syntax_uid="1.2.840.10008.1.2.1", study_instance_uid=STUDY, series_instance_uid=UID,
-                    modality="MR", patient_id=header.patient_id, issuer_of_patient_id=header.issuer_of_patient_id,
+                    modality="MR", study_date="20260102",
+                    patient_id=header.patient_id, issuer_of_patient_id=header.issuer_of_patient_id,
                     path=f"studies/{number}", size=1, sha256=f"{number:064x}", header=header.to_json(),
                 )
             )  # fmt: skip
@@ -253,3 +258,13 @@ def test_when_to_ask() -> None:
     assert not policy.due(ago(30), ago(20), NOW)
     assert policy.due(ago(30), ago(31), NOW)
     assert policy.due(ago(100), ago(60), NOW)
+
+
+@pytest.mark.parametrize(("most", "fetched"), [(0, 0), (1, 1), (5, 2)])
+def test_the_latest_earlier_studies_are_fetched_where_that_is_wanted(bench: Bench, most: int, fetched: int) -> None:
+    bench.receive(0, 1)
+    asking = bench.questions(quiet_s=5, again_s=60, fetch_priors=most)
+    for _ in range(2):  # asked again, nothing is fetched twice
+        bench.clock.advance(70)
+        asking.tick()
+    assert len(bench.pacs.retrieved) == fetched
