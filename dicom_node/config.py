@@ -25,6 +25,7 @@ from dicom_node.config_sections import (
     NodeSection,
     QuerySection,
     ResultsSection,
+    RetentionSection,
     StorageSection,
     WebSection,
 )
@@ -56,6 +57,7 @@ class NodeConfig(BaseSettings):
     delivery: DeliverySection = DeliverySection()  # type: ignore[call-arg]
     commitment: CommitmentSection = CommitmentSection()  # type: ignore[call-arg]
     query: QuerySection = QuerySection()  # type: ignore[call-arg]
+    retention: RetentionSection = RetentionSection()  # type: ignore[call-arg]
     web: WebSection = WebSection()  # type: ignore[call-arg]
     engine: EngineSection = EngineSection()  # type: ignore[call-arg]
     logging: LoggingSection = LoggingSection()

@@ -225,6 +225,15 @@ class WebTlsSection(Section):
         return self
 
 
+class RetentionSection(Section):
+    """How long received images are kept once all is delivered."""
+
+    received_days: float | None = Field(None, gt=0)
+    free_below_mb: int | None = Field(None, ge=1)
+    least_hours: float = Field(24.0, ge=0)
+    poll_s: float = Field(600.0, gt=0)
+
+
 class WebSection(Section):
     """The dashboard and its API."""
 

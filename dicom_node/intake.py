@@ -5,7 +5,7 @@ Every pass is safe to repeat and safe to run in several workers: what it decides
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,6 +24,7 @@ from storage.files import FileStore
 from storage.lifecycle import END_STATES, OPEN_STATES, ScanEvent, ScanState
 from storage.receivers import ReceiverRow
 from storage.requests import RequestRepository, RequestRow
+from storage.restoring import IMAGES_REMOVED
 from storage.runs import RunRow
 from storage.scan_rows import ScanRow
 from storage.scans import ScanRepository
@@ -55,6 +56,7 @@ class Intake:
     try_destination: has a destination that is left alone tried at once.
     priors_of: from a Study Instance UID to the runs of earlier studies that its run is compared with. awaits_priors:
     how many earlier studies a ready one is to wait for.
+    removed: from a study's row id to the SOP Instance UIDs whose files policy has removed.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Intake:
         try_destination: Callable[[str], None] = lambda _name: None,
         priors_of: Callable[[str], Sequence[str]] = lambda _study_uid: (),
         awaits_priors: Callable[[str], int] = lambda _study_uid: 0,
+        removed: Callable[[int], Collection[str]] = lambda _study_id: (),
     ) -> None:
         self._studies = studies
         self._scans = scans
@@ -88,6 +91,7 @@ class Intake:
         self._try_destination = try_destination
         self._priors_of = priors_of
         self._awaits_priors = awaits_priors
+        self._removed = removed
         self._clock = clock
         self._look_again_at: dict[str, datetime] = {}
         # A new object can make a study ready no sooner than `series_quiet_s` later: looking this often misses nothing.
@@ -154,8 +158,11 @@ class Intake:
             inputs = candidate_instances(assign([s.headers for s in facts.series], facts.overrides), rows.instances)
             said = ",".join(f"{uid}={role}" for uid, role in sorted((facts.overrides or {}).items()))
         priors = self._priors_of(scan.study_instance_uid) if scan.study_instance_uid else ()
+        digest = f"{self._model_digest()};{said}"
+        if self._lacks_images(scan, inputs, digest, priors):
+            return
         try:
-            run = self._scans.start_run(scan.id, inputs, f"{self._model_digest()};{said}", priors)
+            run = self._scans.start_run(scan.id, inputs, digest, priors)
         except ImpossibleTransition:
             return  # another worker took it, or something new came: the next pass sees which
         if run.state is RunState.DONE:
@@ -165,6 +172,20 @@ class Intake:
         elif run.claimed:
             log.info("run queued", scan=scan.id, run=run.id, instances=len(inputs))
             self._jobs.submit(run)
+
+    def _lacks_images(self, scan: ScanRow, inputs: Sequence[str], digest: str, priors: Sequence[str]) -> bool:
+        """True where a run would need images that were removed by policy; the scan says so then."""
+        if scan.study_id is None:
+            return False
+        gone = set(self._removed(scan.study_id)).intersection(inputs)
+        if not gone or self._scans.has_result(scan.id, inputs, digest, priors):
+            return False
+        text = (
+            f"{len(gone)} of the {len(inputs)} images a new run needs were removed after delivery: "
+            "send the study again, or fetch it from the PACS; earlier results stand"
+        )
+        self._move(scan.id, ScanEvent.FAIL, text, error_code=IMAGES_REMOVED)
+        return True
 
     def _rescue(self, scan: ScanRow) -> None:
         run = next((run for run in reversed(self._scans.runs_of(scan.id)) if run.number == scan.run), None)

@@ -130,7 +130,7 @@ def build_worker(
     from dicom_node.explanations import Explanations
     from dicom_node.follow_up import FollowUps
     from dicom_node.intake import Intake, Jobs
-    from dicom_node.outward import build_deliverer, outward_loops
+    from dicom_node.outward import build_deliverer, outward_loops, removals_of
     from dicom_node.results.stamp import EncodingOptions
     from dicom_node.routing import Routing
     from dicom_node.runs import RunSteps
@@ -212,6 +212,7 @@ def build_worker(
         try_destination=lambda name: circuits.try_now(name, clock()),
         priors_of=follow_ups.priors if compare else lambda _uid: (),
         awaits_priors=lambda uid: follow_ups.awaited(uid, waits_s, clock()),
+        removed=removals_of(config, store, clock).removed_of,
         clock=clock,
     )
     deliverer = build_deliverer(config, store, clock)

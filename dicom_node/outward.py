@@ -22,6 +22,7 @@ from dicom_node.outbound.scu import EchoResult, echo
 from dicom_node.outbound.sending import Destination
 from dicom_node.outbound.tls import client_context
 from dicom_node.pacs_questions import PacsQuestions, QuestionPolicy
+from dicom_node.retention import Retention, RetentionPolicy
 from dicom_node.store import Store
 from storage.circuits import CircuitRepository
 from storage.clock import Clock
@@ -30,6 +31,7 @@ from storage.commitments import CommitmentRepository
 from storage.errors import StorageError
 from storage.holdings import Holdings
 from storage.pacs_answers import PacsAnswerRepository
+from storage.removals import RemovalRepository
 
 #: A loop of the worker: name, one pass, seconds between passes.
 Loop = tuple[str, Callable[[], object], float]
@@ -104,9 +106,29 @@ def build_deliverer(config: NodeConfig, store: Store, clock: Clock) -> Deliverer
     )
 
 
+def retention_policy(config: NodeConfig) -> RetentionPolicy:
+    """How long received images are kept."""
+    section = config.retention
+    return RetentionPolicy(
+        received_days=section.received_days,
+        free_below_bytes=None if section.free_below_mb is None else section.free_below_mb << 20,
+        least_hours=section.least_hours,
+    )
+
+
+def removals_of(config: NodeConfig, store: Store, clock: Clock) -> RemovalRepository:
+    """What may be removed with these destinations, and what was."""
+    asked = [destination.name for destination in config.destinations if destination.commitment == "request"]
+    return RemovalRepository(store.database, store.files, committing=asked, clock=clock)
+
+
 def outward_loops(config: NodeConfig, store: Store, clock: Clock) -> list[Loop]:
     """What the worker does beside analysing and delivering: asking for commitment, giving it, asking the PACS."""
     loops: list[Loop] = [("commitment", _commitment(config, store, clock), config.delivery.poll_s)]
+    policy = retention_policy(config)
+    if policy.removes:
+        retention = Retention(removals_of(config, store, clock), policy, store.files.free_bytes, clock)
+        loops.append(("retention", retention.tick, config.retention.poll_s))
     pacs = pacs_of(config)
     if pacs is not None:
         loops.append(("pacs", _questions(config, store, pacs, clock).tick, config.assembly.poll_s))
@@ -184,6 +206,7 @@ def _questions(config: NodeConfig, store: Store, pacs: PacsQuery, clock: Clock) 
         requests=store.requests,
         audit=store.audit,
         take=take,
+        removed=removals_of(config, store, clock).removed_of,
         policy=QuestionPolicy(
             quiet_s=section.quiet_s,
             again_s=section.again_s,

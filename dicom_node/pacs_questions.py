@@ -6,7 +6,7 @@ page and is not asked again for a while.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -52,7 +52,10 @@ class QuestionPolicy:
 
 
 class PacsQuestions:
-    """Asks one PACS. take: keeps an object that was fetched, as the listener would."""
+    """Asks one PACS. take: keeps an object that was fetched, as the listener would.
+
+    removed: from a study's row id to the SOP Instance UIDs whose files were removed by policy: they are fetched again.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class PacsQuestions:
         requests: RequestRepository,
         audit: AuditRepository,
         take: Callable[[ReceivedObject], bool],
+        removed: Callable[[int], Collection[str]] = lambda _study_id: (),
         policy: QuestionPolicy,
         clock: Clock,
     ) -> None:
@@ -74,6 +78,7 @@ class PacsQuestions:
         self._requests = requests
         self._audit = audit
         self._take = take
+        self._removed = removed
         self._policy = policy
         self._clock = clock
         self._silent_until: datetime | None = None
@@ -142,7 +147,7 @@ class PacsQuestions:
         earlier = [one for one in priors if "MR" in one.modalities and "" < one.study_date < study.study_date]
         for prior in earlier[: self._policy.fetch_priors]:
             uid = prior.study_instance_uid
-            if uid not in self._brought and not self._instances_here(uid):
+            if uid not in self._brought and not self._instances_here(uid, removed_too=True):
                 self._brought.add(uid)
                 self._fetch(scan_id, uid, self._pacs.series(uid))
 
@@ -187,11 +192,14 @@ class PacsQuestions:
                 came = self._pacs.retrieve(study_uid, one.series_instance_uid, missing, self._take)
                 self._note(scan_id, _told(came, one.series_instance_uid, self._pacs.name))
 
-    def _instances_here(self, study_uid: str) -> dict[str, set[str]]:
+    def _instances_here(self, study_uid: str, *, removed_too: bool = False) -> dict[str, set[str]]:
+        """Series to instances. removed_too: also those whose files policy has removed, whose results are here."""
         here: dict[str, set[str]] = {}
         try:
+            removed = () if removed_too else self._removed(self._studies.study(study_uid).id)
             for row in self._studies.instances_of(study_uid):
-                here.setdefault(row.series_instance_uid, set()).add(row.sop_instance_uid)
+                if row.sop_instance_uid not in removed:
+                    here.setdefault(row.series_instance_uid, set()).add(row.sop_instance_uid)
         except NotFound:
             pass  # an earlier study that is not here yet
         return here

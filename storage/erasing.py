@@ -17,6 +17,7 @@ from storage.database import Database
 from storage.durable import faults_named
 from storage.errors import Conflict
 from storage.files import FileStore
+from storage.holds import holds_on
 from storage.scan_care import check_ended
 from storage.scan_rows import ScanRow, scan_query, scan_row
 from storage.tables import Base, ConflictingObject, Event, Instance, Run, Scan, Series, Study
@@ -30,7 +31,8 @@ def erase(database: Database, files: FileStore, scan_id: str, by: str, clock: Cl
     """Erase a scan that was deleted before.
 
     Raises:
-        Conflict: it is not deleted, or something new came for it. NotFound. StorageFault: a file cannot be removed.
+        Conflict: it is not deleted, is on hold, or something new came for it. NotFound.
+        StorageFault: a file cannot be removed.
     """
     with database.write() as session:
         scan = _deleted(session, scan_id)
@@ -73,6 +75,8 @@ def _deleted(session: Session, scan_id: str) -> Scan:
         raise Conflict("the scan is not deleted: delete it first, then erase it", "deleted")
     if scan.erased_at is not None:
         raise Conflict("the scan's data was erased before", "erased")
+    if session.scalars(holds_on(scan.id, scan.patient_id)).first() is not None:
+        raise Conflict("the scan or its patient is on hold: release the hold first", "hold")
     return scan
 
 

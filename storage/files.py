@@ -194,6 +194,18 @@ class FileStore:
         found = (path for area in ("studies", "conflicts") for path in (self.root / area).rglob("*.dcm"))
         return sorted(path for path in found if path.relative_to(self.root).as_posix() not in known)
 
+    def remove_received(self, relative: str) -> bool:
+        """Unlink a received file; False where it was gone. Raises UnsafePath, StorageFault."""
+        path = self.abspath(relative)
+        if not path.is_relative_to(self.root / "studies"):
+            raise UnsafePath("only received files are removed")
+        with faults_named("removing a received file", path):
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return False
+        return True
+
     def free_bytes(self) -> int:
         """What an ordinary user may still write. Raises StorageFault."""
         with faults_named("asking for free space", self.root):

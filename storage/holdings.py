@@ -11,6 +11,7 @@ from sqlalchemy import select
 from storage.database import Database
 from storage.errors import StorageError
 from storage.files import FileStore
+from storage.retention_tables import RemovedInstance
 from storage.tables import Instance
 
 _BATCH = 500
@@ -51,7 +52,11 @@ class Holdings:
         uids = [uid for _, uid in references]
         with self._database.read() as session:
             for start in range(0, len(uids), _BATCH):
-                query = select(Instance.sop_instance_uid, Instance.sop_class_uid, Instance.path, Instance.sha256)
+                query = (
+                    select(Instance.sop_instance_uid, Instance.sop_class_uid, Instance.path, Instance.sha256)
+                    .outerjoin(RemovedInstance, RemovedInstance.instance_id == Instance.id)
+                    .where(RemovedInstance.instance_id.is_(None))
+                )
                 for row in session.execute(query.where(Instance.sop_instance_uid.in_(uids[start : start + _BATCH]))):
                     kept[row.sop_instance_uid] = (row.sop_class_uid, row.path, row.sha256)
         return kept

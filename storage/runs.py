@@ -48,9 +48,11 @@ def run_row(run: Run, *, claimed: bool = False) -> RunRow:
     )
 
 
-def inputs_digest(inputs: Sequence[str], model_digest: str) -> str:
-    """SHA-256 over the sorted inputs and whatever else decides the result (model hashes, role overrides)."""
-    return hashlib.sha256(json.dumps([sorted(set(inputs)), model_digest]).encode()).hexdigest()
+def inputs_digest(inputs: Sequence[str], model_digest: str, priors: Sequence[str] = ()) -> str:
+    """SHA-256 over the sorted inputs and whatever else decides the result (model hashes, role overrides, priors)."""
+    # Without priors as before there were any: a run that is done stays the same run.
+    told = f"{model_digest};priors={','.join(priors)}" if priors else model_digest
+    return hashlib.sha256(json.dumps([sorted(set(inputs)), told]).encode()).hexdigest()
 
 
 def open_run(
@@ -58,8 +60,7 @@ def open_run(
 ) -> RunRow:
     """See `ScanRepository.start_run`."""
     scan = locked_scan(session, scan_id)
-    # Without priors as before there were any: a run that is done stays the same run.
-    digest = inputs_digest(inputs, f"{model_digest};priors={','.join(priors)}" if priors else model_digest)
+    digest = inputs_digest(inputs, model_digest, priors)
     run = session.scalars(select(Run).where(Run.scan_id == scan_id, Run.inputs_digest == digest)).one_or_none()
     if run is not None and run.state == RunState.DONE:
         # Inputs a, then b, then a again: the page must show what belongs to a.

@@ -15,7 +15,7 @@ from storage.columns import UtcDateTime
 from storage.database import Database
 from storage.errors import NotFound
 from storage.lifecycle import ScanEvent, ScanState, targets
-from storage.runs import RunRow, open_run, run_row
+from storage.runs import RunRow, inputs_digest, open_run, run_row
 from storage.scan_pages import LinePage, Order, ScanFilter, ScanPage, read_lines, read_page
 from storage.scan_rows import ScanRow, scan_query, scan_row
 from storage.tables import Run, Scan, Study
@@ -193,6 +193,18 @@ class ScanRepository:
         return self._database.run(
             lambda session: open_run(session, scan_id, inputs, model_digest, self._clock(), priors)
         )
+
+    def has_result(
+        self, scan_id: str, inputs: Sequence[str], model_digest: str = "", priors: Sequence[str] = ()
+    ) -> bool:
+        """True where a run of just these is done: `start_run` would return it and analyse nothing."""
+        query = select(Run.id).where(
+            Run.scan_id == scan_id,
+            Run.inputs_digest == inputs_digest(inputs, model_digest, priors),
+            Run.state == RunState.DONE.value,
+        )
+        with self._database.read() as session:
+            return session.scalar(query) is not None
 
     def finish_run(self, run_id: str, state: RunState, timings: dict[str, float] | None = None) -> RunRow:
         """Close a run as done or failed. A run that is done stays done. Raises NotFound."""

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from storage.restoring import restore
 from storage.scan_opening import scan_for_instance
 from storage.study_reading import StudyReading
 from storage.tables import ConflictingObject, Instance, ResultObject, Scan, Series, Study
@@ -70,12 +71,14 @@ class Recorded:
     """What became of an instance. `path`: the stored file, for a duplicate the first one's.
 
     `scan_id` is None for the node's own object of a study without a scan. `amended`: a scan at an end assembles again.
+    `restored`: its file had been removed by policy, and has to be put in its place before it is acknowledged.
     """
 
     outcome: Outcome
     path: str
     scan_id: str | None
     amended: bool = False
+    restored: bool = False
 
 
 class StudyRepository(StudyReading):
@@ -103,14 +106,15 @@ class StudyRepository(StudyReading):
 
 def _record(session: Session, record: InstanceRecord, now: datetime) -> Recorded:
     known = session.execute(
-        select(Instance.sha256, Instance.path, Scan.id)
+        select(Instance.sha256, Instance.path, Instance.id.label("instance_id"), Scan.id)
         .join(Series, Instance.series_id == Series.id)
         .outerjoin(Scan, Scan.study_id == Series.study_id)
         .where(Instance.sop_instance_uid == record.sop_instance_uid)
     ).one_or_none()
     if known is not None:
         if known.sha256 == record.sha256:
-            return Recorded(outcome=Outcome.DUPLICATE, path=known.path, scan_id=known.id)
+            restored = restore(session, known.instance_id, known.id, now)
+            return Recorded(outcome=Outcome.DUPLICATE, path=known.path, scan_id=known.id, restored=restored)
         return _keep_apart(session, record, ConflictKind.CONTENT, now)
     if not record.own_object and _is_result(session, record.sop_instance_uid):
         # A PACS may take our marks off an object; its UID still says whose it is.

@@ -20,10 +20,12 @@ from storage.database import Database
 from storage.deliveries import DeliveryRepository
 from storage.erasing import erase
 from storage.files import FileStore
+from storage.holds import HoldRepository
 from storage.known_uploads import KnownUploadRepository
 from storage.model_answers import ModelAnswerRepository
 from storage.pacs_answers import PacsAnswerRepository
 from storage.refusals import RefusalRepository
+from storage.removals import RemovalRepository
 from storage.requests import RequestRepository
 from storage.run_figures import RunFigureRepository
 from storage.scan_care import ScanCareRepository
@@ -59,6 +61,7 @@ from web.routes import (
     pages_sign_in,
     process_mri,
     refusals,
+    retention,
     scans,
     users,
 )
@@ -121,6 +124,8 @@ def create_app(
         circuits=CircuitRepository(database),
         refusals=RefusalRepository(database),
         pacs_answers=PacsAnswerRepository(database, clock),
+        removals=RemovalRepository(database, files, clock=clock),
+        holds=HoldRepository(database, clock),
         health=health,
         models=models,
         clock=clock,
@@ -153,7 +158,7 @@ def create_app(
     problems.install(app, respond)
     api = (
         auth, scans, compare, images, live, process_mri, users, deliveries, refusals, audit, dicomweb, health_routes,
-        model_routes,
+        model_routes, retention,
     )  # fmt: skip
     for module in (*api, pages_sign_in, pages, pages_deliveries, page_actions):
         app.include_router(module.router)

@@ -16,10 +16,12 @@ from storage.circuits import CircuitRepository
 from storage.commitments import CommitmentRepository
 from storage.deliveries import DeliveryRepository
 from storage.files import FileStore
+from storage.holds import HoldRepository
 from storage.known_uploads import KnownUploadRepository
 from storage.model_answers import ModelAnswerRepository
 from storage.pacs_answers import PacsAnswerRepository
 from storage.refusals import RefusalRepository
+from storage.removals import RemovalRepository
 from storage.requests import RequestRepository
 from storage.scan_care import ScanCareRepository
 from storage.scan_rows import ScanRow
@@ -68,6 +70,8 @@ class WebContext:
     circuits: CircuitRepository
     refusals: RefusalRepository
     pacs_answers: PacsAnswerRepository
+    removals: RemovalRepository
+    holds: HoldRepository
     health: Callable[[], HealthReport]
     models: Callable[[], Sequence[InstalledModel]]
     clock: Callable[[], datetime]

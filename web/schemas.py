@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 from pipeline.volume import SeriesRole
 from storage.lifecycle import ScanState
 from web.outward_schemas import DeliveryOut, PacsAnswerOut
+from web.retention_schemas import RetentionOut
 from web.schema_base import Schema
 
 
@@ -72,6 +73,7 @@ class ScanDetail(ScanSummary):
     missing_roles: list[SeriesRole]
     deliveries: list[DeliveryOut]
     pacs: list[PacsAnswerOut] = Field(description="What each PACS that was asked says of the study.")
+    retention: RetentionOut
     events: list[EventOut]
     downloads: list[str]
 

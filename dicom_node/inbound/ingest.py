@@ -22,7 +22,7 @@ from dicom_node.uids import derive_uid
 from storage.audit import AuditRepository
 from storage.files import FileStore
 from storage.spool import SpoolFile
-from storage.studies import InstanceRecord, Recorded, StudyRepository
+from storage.studies import InstanceRecord, Outcome, Recorded, StudyRepository
 from storage.study_rows import InstanceRow
 
 _QUARANTINE = "quarantine"
@@ -101,7 +101,17 @@ class Ingest:
             for source, claim in objects
         ]
         recorded = iter(self._studies.record_instances([kept for kept in filed if isinstance(kept, InstanceRecord)]))
-        return [kept if isinstance(kept, Receipt) else _receipt(kept, next(recorded)) for kept in filed]
+        receipts = []
+        for (source, claim), kept in zip(objects, filed, strict=True):
+            if isinstance(kept, Receipt):
+                receipts.append(kept)
+                continue
+            found = next(recorded)
+            if found.outcome is Outcome.DUPLICATE and not self._files.abspath(found.path).is_file():
+                # Removed by policy between our look at the file and the row. Now the row keeps it: put it there again.
+                self._file(source, claim)
+            receipts.append(_receipt(kept, found))
+        return receipts
 
     def _file(self, source: bytes | Path, claim: Claim) -> InstanceRecord | Receipt:
         """The file in its place and what its row is to say, or the receipt of what went to quarantine."""

@@ -14,7 +14,8 @@ from alembic.script import ScriptDirectory
 import storage.account_tables
 import storage.edge_tables
 import storage.model_tables
-import storage.outward_tables  # noqa: F401  (its tables join the metadata)
+import storage.outward_tables
+import storage.retention_tables  # noqa: F401  (its tables join the metadata)
 from storage.database import check_schema, upgrade
 from storage.engines import make_engine
 from storage.errors import PermanentStorageError, SchemaMismatch, StorageFault

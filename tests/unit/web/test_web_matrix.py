@@ -42,6 +42,8 @@ API: dict[tuple[str, str], tuple[str, int]] = {
     ("POST", "/api/scans/{scan_id}/fetch"): (SIGNED_IN, 409),
     ("POST", "/api/scans/{scan_id}/deliveries/{delivery_id}/retry"): (SIGNED_IN, 409),
     ("GET", "/api/deliveries"): (SIGNED_IN, 200),
+    ("POST", "/api/scans/{scan_id}/holds"): (CLINICAL, 422),
+    ("POST", "/api/scans/{scan_id}/holds/{hold_id}/release"): (ADMIN, 404),
     ("GET", "/api/refusals"): (SIGNED_IN, 200),
     ("POST", "/dicom-web/studies"): (SIGNED_IN, 415),
     ("POST", "/dicom-web/studies/{study_uid}"): (SIGNED_IN, 415),
@@ -75,6 +77,8 @@ PAGES: dict[tuple[str, str], str] = {
     ("GET", "/deliveries"): SIGNED_IN,
     ("POST", "/scans/{scan_id}/deliveries/{delivery_id}/retry"): SIGNED_IN,
     ("POST", "/scans/{scan_id}/fetch"): SIGNED_IN,
+    ("POST", "/scans/{scan_id}/holds"): CLINICAL,
+    ("POST", "/scans/{scan_id}/holds/{hold_id}/release"): ADMIN,
     ("GET", "/system"): SIGNED_IN,
     ("GET", "/models"): CLINICAL,
     ("GET", "/users"): ADMIN,
@@ -108,9 +112,8 @@ def address(node: Any, path: str) -> str:
     other = node.user(Role.TECHNICIAN, "other", AccountStatus.PENDING)
     # An event stream would stay open.
     path += "?seconds=0" if path.endswith("/events") else ""
-    return path.format(
-        scan_id=scan.id, index=0, key="report.json", stage="detect", user_id=other.id, delivery_id=1, study_uid="1.2"
-    )
+    numbers = {"index": 0, "user_id": other.id, "delivery_id": 1, "hold_id": 99}
+    return path.format(scan_id=scan.id, key="report.json", stage="detect", study_uid="1.2", **numbers)
 
 
 @pytest.mark.parametrize(("method", "path"), API)
@@ -139,12 +142,13 @@ def test_an_absent_scan_is_not_found_and_a_stranger_is_not_told(
 ) -> None:
     if "{scan_id}" not in path:
         return
-    url = path.format(scan_id="0" * 36, index=0, key="report.json", stage="detect", delivery_id=1)
+    url = path.format(scan_id="0" * 36, index=0, key="report.json", stage="detect", delivery_id=1, hold_id=1)
     body: dict[str, Any] = (
         {"json": {"roles": {"1.2": "T1"}} if path.endswith("/roles") else {}} if method == "PUT" else {}
     )
     assert shared_client.request(method, url, **body).status_code == 401
-    answer = shared_client.request(method, url, headers=shared_node.bearer(shared_client), **body)
+    role = Role.ADMIN if API[method, path][0] == ADMIN else Role.DOCTOR
+    answer = shared_client.request(method, url, headers=shared_node.bearer(shared_client, role), **body)
     assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (404, "scan-not-found")
 
 
