@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import socket
@@ -109,6 +110,22 @@ def test_a_stranger_is_refused_in_words_a_person_can_act_on(start, debian_tool):
         "AE 'PACS1' from 127.0.0.1 is not in peers": 2,
         "AE 'FAR' is in peers, but not from 127.0.0.1: its addresses are 10.0.0.0/8": 1,
     }
+
+
+def test_a_title_with_line_breaks_forges_no_line(start, caplog):
+    node = start(peers=(Peer(ae_title="MODALITY"),))
+    called, calling = b"BTNODE".ljust(16), b"X\r\nrefused: OK\x1b["
+    request = b"\x00\x01\x00\x00" + called + calling + bytes(32) + b"\x10\x00\x00\x15" + b"1.2.840.10008.3.1.1.1"
+    with caplog.at_level(logging.WARNING), socket.create_connection(("127.0.0.1", node.port)) as connection:
+        connection.sendall(b"\x01\x00" + len(request).to_bytes(4, "big") + request)
+        assert connection.recv(1) == b"\x03"
+    (row,) = node.refused()
+    assert row.text == "AE 'X\\r\\nrefused: OK\\x1b[' from 127.0.0.1 is not in peers"
+    assert row.text.isprintable()
+    assert row.calling_ae.isprintable()
+    said = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert said
+    assert all(line.isprintable() for line in said)
 
 
 def test_a_peer_gets_the_services_it_is_allowed(start, debian_tool, shared_data):
