@@ -15,6 +15,7 @@ from dicom_node.doctor.models import examine_models
 from dicom_node.doctor.settings import examine_peers, examine_settings
 from dicom_node.doctor.storage import examine_database, examine_files, examine_lock
 from dicom_node.doctor.study import examine_study
+from dicom_node.errors import DicomNodeError
 from dicom_node.outbound.tls import DestinationTlsInvalid
 from dicom_node.store import Store, open_store
 from storage.clock import Clock, utc_now
@@ -72,5 +73,5 @@ def _store(config: NodeConfig) -> Store | None:
     """The node's rows where they are as this release needs them; an examination makes and upgrades none."""
     try:
         return open_store(config) if check_schema(config.storage.rows_url) is None else None
-    except StorageError:
+    except (StorageError, DicomNodeError):
         return None

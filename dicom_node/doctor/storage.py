@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from dicom_node.config import NodeConfig
 from dicom_node.doctor.findings import Fault, Finding, ok, skipped, warning, wrong
+from dicom_node.errors import DicomNodeError
 from dicom_node.store import Store, open_store
 from storage.clock import Clock
 from storage.database import check_schema
@@ -25,7 +26,7 @@ def examine_database(config: NodeConfig, *, migrate: bool) -> Iterator[Finding]:
     except StorageUnavailable as error:
         yield wrong("database", Fault.DATABASE_UNREACHABLE, str(error))
         return
-    except StorageError as error:
+    except (StorageError, DicomNodeError) as error:
         yield wrong("database", Fault.DATABASE_NOT_MIGRATED, str(error))
         return
     if problem is None:
