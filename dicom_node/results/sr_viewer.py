@@ -96,7 +96,7 @@ def line_coordinates(
     if 0 <= k < len(reference.slices) and (np.abs(voxels[:, 2] - k) < _ON_SLICE).all():
         source = reference.slices[k]
         image = next(d for d in reference.datasets if str(d.SOPInstanceUID) == source.sop_instance_uid)
-        return hd.CoordinatesForMeasurement(
+        coordinates = hd.CoordinatesForMeasurement(
             graphic_type="POLYLINE",
             graphic_data=voxels[:, :2] + 0.5,
             source_image=hd.SourceImageForMeasurement(
@@ -105,6 +105,9 @@ def line_coordinates(
                 referenced_frame_numbers=None if source.frame_number is None else [source.frame_number],
             ),
         )
+        # highdicom relates the image as if it stood without coordinates (PS3.3 table A.35.3-2 has it otherwise).
+        coordinates.ContentSequence[0].RelationshipType = "SELECTED FROM"
+        return coordinates
     return hd.CoordinatesForMeasurement3D(
         graphic_type="POLYLINE",
         graphic_data=ras_to_lps([line.start_mm, line.end_mm]),

@@ -75,6 +75,7 @@ def test_lines_on_one_image_are_listed_with_their_ends_on_it(enhanced: bool) -> 
     source, named = evidence_of(series).reference.slices[3], long.ContentSequence[0].ReferencedSOPSequence[0]
     assert named.ReferencedSOPInstanceUID == source.sop_instance_uid
     assert named.get("ReferencedFrameNumber") == source.frame_number
+    assert long.ContentSequence[0].RelationshipType == "SELECTED FROM"
 
 
 def test_a_line_across_the_slices_is_given_in_space() -> None:
