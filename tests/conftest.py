@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dicom_node.config import ENVIRONMENT_PREFIX
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Networks are kept by their hash once converted: every node that a test starts would convert them anew.
+os.environ.setdefault(
+    f"{ENVIRONMENT_PREFIX}MODELS__CACHE", str(Path(tempfile.gettempdir()) / f"btn-model-cache-{os.getuid()}")
+)
 
 
 def _absent(reason: str) -> None:
