@@ -55,9 +55,9 @@ def card_text(
     study: str = "",
 ) -> str:
     """Markdown. entry: the manifest's. figures: split to `summarise`'s dict. epoch: its row of the curves, with
-    'epochs', the number of all, and 'stages', how many at which size. rounding: how far float16 storage moves a
-    probability at most. note: anything to add about the training. study: how the
-    study's threshold was chosen."""
+    'epochs', the number of all, 'stages', how many at which size, and 'share_of_start', the earlier version's share in
+    a mix of weights. rounding: how far float16 storage moves a probability at most. note: anything to add about the
+    training. study: how the study's threshold was chosen."""
     architecture, side = entry["architecture"], entry["input_size"]
     tables = "\n\n".join(f"{split}:\n\n```\n{slice_table(one)}\n```" for split, one in figures.items())
     unseen = "" if "test" in figures else "\nThe test slices have not been read for this interim version.\n"
@@ -70,6 +70,8 @@ def card_text(
             "the smallest lesions are lost."
         )
     )
+    share = float(epoch.get("share_of_start", 0.0))
+    mixed = f", {share:.0%} of it of the version the run began with (`slice_soup`)" if share else ""
     added = f"\n\n{fill(note, 118)}" if note else ""
     return f"""# {entry["name"]} {entry["version"]}
 
@@ -93,7 +95,8 @@ slices with temperature {entry["temperature"]:g}.
 `python -m pipeline.models.training.slice_training` (one backbone, a detection head, a type head, and the tumour's
 outline and the type at each place of it as auxiliary targets), then `slice_release`. Epochs: {epoch["stages"]} pixels;
 epoch {epoch["epoch"]} of {epoch["epochs"]} was chosen by validation score among those of the last size. What shipped is
-the running average of the weights. CPU only, on part of one core. Curves: `ResNet50-slices-curves.csv` and `.png`;
+the running average of the weights{mixed}.
+CPU only, on part of one core. Curves: `ResNet50-slices-curves.csv` and `.png`;
 what was tried and what it gave: docs/models/2d-networks.md.{added}
 
 ## Data

@@ -128,10 +128,12 @@ def best_network(run: Path) -> tuple[Any, dict[str, Any]]:
     with np.load(chosen) as arrays:
         network.set_weights([arrays[f"average/{n}"] for n in range(len(network.weights))])
         epoch = int(arrays["epoch"]) if "epoch" in arrays else len(history)
+        share = float(arrays["share"]) if "share" in arrays else 0.0
     sizes = [int(row["size"]) for row in history]
     stages = ", ".join(f"{len(list(same))} at {size}" for size, same in groupby(sizes))
     row = history[epoch - 1]
-    return network, {"serves_at": row["size"]} | row | {"epochs": len(history), "stages": stages}
+    facts = {"epochs": len(history), "stages": stages, "share_of_start": share}
+    return network, {"serves_at": row["size"]} | row | facts
 
 
 def source_probe(network: Any, slices: SliceSet, size: int) -> dict[str, float]:

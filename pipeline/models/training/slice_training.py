@@ -147,11 +147,11 @@ class SliceTrainer:
         arrays = {f"network/{n}": value for n, value in enumerate(self.network.get_weights())}
         arrays |= {f"average/{n}": value for n, value in enumerate(self.average.get_weights())}
         arrays |= {f"optimiser/{n}": np.asarray(v) for n, v in enumerate(self.optimiser.variables)}
-        _write_npz(self.out / "state.npz", arrays | {"history": np.array(json.dumps(self.history))})
+        write_npz(self.out / "state.npz", arrays | {"history": np.array(json.dumps(self.history))})
         final = [one for one in self.history if one["size"] == self.plan.sizes[-1]]
         if row["size"] == self.plan.sizes[-1] and row["score"] >= max(one["score"] for one in final):
             best = {name: value for name, value in arrays.items() if name.startswith("average/")}
-            _write_npz(self.out / "best.npz", best | {"epoch": np.array(row["epoch"])})
+            write_npz(self.out / "best.npz", best | {"epoch": np.array(row["epoch"])})
         write_curves(self.history, self.out)
 
     def start(self, files: Sequence[Path]) -> int:
@@ -170,7 +170,8 @@ class SliceTrainer:
                 variable.assign(state[f"optimiser/{n}"])
 
 
-def _write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+def write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Written aside and renamed, so that a stop in the middle leaves the one before."""
     partial = path.with_suffix(".part.npz")
     np.savez(partial, **arrays)  # type: ignore[arg-type]
     os.replace(partial, path)

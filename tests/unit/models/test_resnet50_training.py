@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 
 from pipeline.models.training import slice_plan, slice_training
 from pipeline.models.training.slice_augment import brightness_curves, random_affine
-from pipeline.models.training.slice_data import SHARES, UNSPECIFIED, SliceSet, balanced_weights, cached_slices
+from pipeline.models.training.slice_data import (
+    SHARES,
+    TYPE_CLASSES,
+    UNSPECIFIED,
+    SliceSet,
+    balanced_weights,
+    cached_slices,
+)
 from pipeline.models.training.slice_network import classifier, shrinking, take_over, training_network
 from pipeline.models.training.slice_plan import Plan
 from pipeline.models.training.slice_probe import probe_accuracy
+from pipeline.models.training.slice_soup import beginning, mixed
 from pipeline.models.training.slice_study import Study, StudyScore, choose_threshold, study_scores
 from pipeline.models.training.slice_synthetic import (
     EXCHANGED,
@@ -186,6 +194,23 @@ def test_a_run_begins_with_the_layers_an_earlier_file_shares(tmp_path: Path) -> 
     for name in ("conv1_conv", "conv5_block3_3_bn", "outline_refine_conv", "detection"):
         for one, other in zip(later.get_layer(name).weights, earlier.get_layer(name).weights, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_a_mix_lies_between_a_run_and_what_it_began_with(tmp_path: Path) -> None:
+    earlier = lively(training_network(TYPE_CLASSES, width=1 / 16))
+    classifier(earlier, "type", 4, size=48, trained_size=48).save(tmp_path / "type.keras")
+    later = training_network(TYPE_CLASSES, width=1 / 16)
+    raised = training_network(TYPE_CLASSES, width=1 / 16)
+    raised.set_weights([one + 1 for one in later.get_weights()])
+    later.set_weights(raised.get_weights())
+    start = beginning(later, [tmp_path / "type.keras"])
+    later.set_weights(mixed(start, raised.get_weights(), 0.25))
+    for name in ("conv3_block2_2_conv", "conv5_block3_3_bn", "type"):
+        three = (
+            layer.get_weights() for layer in (earlier.get_layer(name), raised.get_layer(name), later.get_layer(name))
+        )
+        for one, other, between in zip(*three, strict=True):
+            np.testing.assert_allclose(between, 0.25 * one + 0.75 * other, atol=1e-5)
 
 
 def head() -> NDArray[np.float32]:
