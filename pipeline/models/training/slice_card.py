@@ -94,8 +94,8 @@ slices with temperature {entry["temperature"]:g}.
 
 `python -m pipeline.models.training.slice_training` (one backbone, a detection head, a type head, and the tumour's
 outline and the type at each place of it as auxiliary targets), then `slice_release`. Epochs: {epoch["stages"]} pixels;
-epoch {epoch["epoch"]} of {epoch["epochs"]} was chosen by validation score among those of the last size. What shipped is
-the running average of the weights{mixed}.
+epoch {epoch["epoch"]} of {epoch["epochs"]} was chosen by validation among those of the last size. What shipped is the
+running average of the weights{mixed}.
 CPU only, on part of one core. Curves: `ResNet50-slices-curves.csv` and `.png`;
 what was tried and what it gave: docs/models/2d-networks.md.{added}
 

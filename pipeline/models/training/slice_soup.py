@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--run", type=Path, required=True, help="the --out folder of slice_training")
     parser.add_argument("--start", type=Path, nargs="+", required=True, help="what the run began with")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the beginning, each validated")
+    parser.add_argument("--least-type", type=float, default=0.0, help="type accuracy below which none is considered")
     chosen = parser.parse_args(arguments)
     import tensorflow as tf
 
@@ -61,13 +62,14 @@ def main(arguments: list[str] | None = None) -> None:
     val = cached_slices(chosen.data, "val", chosen.run / "cache")
     trainer = SliceTrainer(val, val, chosen.run, 0, Plan(sizes=(int(row["size"]),)))
     trainer.average.set_weights(end)
-    start, best = beginning(trainer.average, chosen.start), max(row["score"] for row in history)
+    start = beginning(trainer.average, chosen.start)
+    best = max([-1.0, *(row["score"] for row in history if row["type_accuracy"] >= chosen.least_type)])
     for share in chosen.shares:
         weights = mixed(start, end, share)
         trainer.average.set_weights(weights)
         figures = trainer.validate(int(row["serves_at"]))
         print(json.dumps({"share_of_start": share, **figures}), flush=True)
-        if figures["score"] > best:
+        if figures["type_accuracy"] >= chosen.least_type and figures["score"] > best:
             best = figures["score"]
             arrays = {f"average/{n}": value for n, value in enumerate(weights)}
             write_npz(chosen.run / "best.npz", arrays | {"epoch": np.array(len(history)), "share": np.array(share)})
