@@ -60,8 +60,10 @@ def check_nifti(file: BinaryIO, *, max_bytes: int) -> tuple[int, int, int]:
         raise NiftiTooLarge(f"the header claims {expected} bytes; this node takes at most {max_bytes}")
     total = 0
     for block in itertools.chain((head,), blocks):
+        behind = block[max(0, expected - total) :]
         total += len(block)
-        if total > expected + _TRAILING_BYTES:
+        # Padding is harmless; anything else may be a second file that acts elsewhere.
+        if total > expected + _TRAILING_BYTES or behind.strip(b"\0"):
             raise NiftiRefused("the file holds more bytes than its header claims")
     if total < expected:
         raise NiftiRefused(f"the file holds {total} bytes where its header claims {expected}: it was cut off")
@@ -103,6 +105,8 @@ def _header(head: bytes) -> nib.Nifti1Header:
     for kind, size in ((nib.Nifti1Header, 348), (nib.Nifti2Header, 540)):
         if len(head) < size or not kind.may_contain_header(head):
             continue
+        if size not in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")):
+            raise NiftiRefused("the file begins as something other than NIfTI")
         try:
             header = kind.from_fileobj(io.BytesIO(head), check=True)
             if header["magic"].item() not in (b"n+1", b"n+2"):

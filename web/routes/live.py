@@ -31,7 +31,14 @@ _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events: `scan` with a scan as the list shows it, `deleted` with its id, `event` with one entry "
         "of its history. A comment every 15 seconds keeps the connection open.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {
+            "text/event-stream": {
+                "schema": {
+                    "type": "object",
+                    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+                }
+            }
+        },
     }
 }
 

@@ -4,7 +4,9 @@ import base64
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy.event import listen
 
+from storage.database import Database
 from storage.errors import InvalidQuery
 from storage.lifecycle import ScanEvent, ScanState
 from storage.scan_pages import Order, ScanFilter
@@ -123,3 +125,21 @@ def test_a_filter_that_cannot_be_is_refused(filters: dict[str, object]) -> None:
 def test_an_order_that_cannot_be_is_refused(scans: ScanRepository) -> None:
     with pytest.raises(InvalidQuery, match="order"):
         scans.list_page(order="id; DROP TABLE scans")  # type: ignore[arg-type]
+
+
+def test_a_page_is_found_in_the_index_however_deep_it_lies(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    scans = ScanRepository(database)
+    for number in range(3):
+        scans.create_upload(Source.UPLOAD_NIFTI, user_id=None, patient_id=str(number))
+    page = scans.list_lines(limit=2)
+    asked: list[tuple[str, object]] = []
+    listen(database.engine, "before_cursor_execute", lambda *seen: asked.append((seen[2], seen[3])))
+    assert len(scans.list_lines(page.next_cursor, 2).lines) == 1
+    (statement, values) = next(one for one in asked if one[0].startswith("SELECT"))
+    with database.engine.connect() as connection:
+        plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
+    database.close()
+    assert "SEARCH scans USING INDEX ix_scans_created_at_id" in plan
+    assert "SCAN" not in plan
+    assert "TEMP B-TREE" not in plan
