@@ -39,12 +39,15 @@ def delete(context: WebContext, request: Request, user: UserRow, scan_id: str, *
     """Put a scan out of sight; with `erase`, remove its files and rows for good, which administrators may alone.
 
     Raises:
-        Problem: 403, 404; 409 while it is on its way or a result of it is owed to a destination.
+        Problem: 403, 404; 409 while it is on its way, a result of it is owed to a destination, or, to erase
+            it, while it is on hold.
     """
     find_scan(context, scan_id, deleted=erase)
     if erase and user.role is not Role.ADMIN:
         raise Problem(403, "role", "Erasing for good needs the role admin; without `erase` a scan is put out of sight.")
     try:
+        if erase and context.holds.of_scan(scan_id):
+            raise Conflict("the scan or its patient is on hold: release the hold first", "hold")
         context.care.delete(scan_id, user.username)
         record(context, request, "delete-scan", user=user, scan_id=scan_id)
         if erase:

@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from storage.deliveries import DeliveryRepository
+from storage.errors import Conflict
 from storage.lifecycle import ScanEvent
 from storage.scan_rows import ScanRow
 from storage.vocabulary import Role, Source
@@ -77,6 +78,22 @@ def test_a_scan_on_its_way_is_not_deleted_and_the_attempt_is_kept(node: Any, cli
     answer = client.delete(f"/api/scans/{scan.id}", headers=node.bearer(client))
     assert (answer.status_code, "being delivered" in answer.json()["detail"]) == (409, True)
     assert [event["outcome"] for event in node.events("audit.delete-scan")] == ["failure"]
+
+
+def test_what_is_on_hold_is_not_erased(node: Any, client: TestClient) -> None:
+    scan = delivered(node)
+    admin = node.bearer(client, Role.ADMIN)
+    context = client.app.state.context  # type: ignore[attr-defined]
+    hold = context.holds.place(scan.id, whole_patient=True, reason="study", by="ada")
+    answer = client.delete(f"/api/scans/{scan.id}?erase=true", headers=admin)
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "busy-hold")
+    assert client.get(f"/api/scans/{scan.id}", headers=admin).status_code == 200
+    context.care.delete(scan.id, "ada")
+    with pytest.raises(Conflict, match="on hold"):
+        context.erase(scan.id, "ada")
+    assert (node.files.run_folder(f"{scan.id}-1") / "report.json").exists()
+    context.holds.release(scan.id, hold.id, by="ada")
+    assert client.delete(f"/api/scans/{scan.id}?erase=true", headers=admin).status_code == 204
 
 
 def test_two_scans_are_set_side_by_side(node: Any, client: TestClient) -> None:
