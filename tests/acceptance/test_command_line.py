@@ -109,7 +109,12 @@ def test_analyse_nifti_named_by_role(tmp_path: Path) -> None:
     (case,) = (tmp_path / "cases").iterdir()
     ended = tumor_node("analyse", case, "--out", tmp_path / "out")
     assert ended.returncode == 0, ended.stderr
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.json", "segmentation.nii.gz"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "report.json",
+        "report.html",
+        "report.pdf",
+        "segmentation.nii.gz",
+    }
 
 
 def test_analyse_says_what_an_empty_folder_lacks(tmp_path: Path) -> None:

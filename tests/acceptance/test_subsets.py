@@ -51,11 +51,13 @@ def test_a_subset_is_analysed_as_far_as_it_goes(
     assert told["detection"]["value"] == "tumour"
     assert told["tumour_type"]["value"] == "glioma"
     files = {path.name for path in result.files}
+    always = {"report.json", "report.html", "report.pdf", "sr.dcm"}
     if len(roles) == len(SeriesRole):
-        assert files == {"report.json", "segmentation.nii.gz", "seg.dcm", "sr.dcm"}
+        segs = {"segmentation.nii.gz", "seg.dcm", "seg-regions.dcm", "sr-viewer.dcm"}
+        assert files == {*always, *segs}
         assert not told["measurements"]["skipped"]
     else:
-        assert files == {"report.json", "sr.dcm"}
+        assert files == always
         assert told["segmentation"]["code"] == SkipCode.ROLE_MISSING
         for role in set(SeriesRole) - roles:
             assert str(role) in told["segmentation"]["reason"]
