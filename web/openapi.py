@@ -31,6 +31,11 @@ def _document(app: FastAPI) -> dict[str, Any]:
     schemas["ProblemDetails"] = problem
     for operations in schema["paths"].values():
         for operation in operations.values():
+            if "requestBody" in operation:
+                # A body that is not even JSON or UTF-8 is refused before any model is asked.
+                operation["responses"].setdefault(
+                    "400", {"description": "Bad Request", "content": {MEDIA_TYPE: {"schema": _PROBLEM}}}
+                )
             for status, answer in operation["responses"].items():
                 # FastAPI documents its own validation errors as application/json; here they are problems.
                 if status == "422":
