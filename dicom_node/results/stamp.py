@@ -191,6 +191,8 @@ def finish(dataset: Dataset, reference: ReferenceSeries, stamp: RunStamp) -> Non
             delattr(dataset, keyword)
     moment = moment_of(stamp, source)
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = DA(moment.date()), TM(moment.time())
+    if "DateOfSecondaryCapture" in dataset:
+        dataset.DateOfSecondaryCapture, dataset.TimeOfSecondaryCapture = DA(moment.date()), TM(moment.time())
     if source.get("TimezoneOffsetFromUTC"):
         dataset.TimezoneOffsetFromUTC = source.TimezoneOffsetFromUTC
     for item in dataset.get("ContributingEquipmentSequence", []):

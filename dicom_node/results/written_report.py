@@ -99,7 +99,8 @@ class PdfEncoder:
             series_description=f"{SERIES_DESCRIPTION_PREFIX}Tumor report PDF (research)",
             **equipment,
         )
-        dataset.ContributingEquipmentSequence = list(contributing)
+        if contributing:  # no model ran: the sequence may be absent, not empty
+            dataset.ContributingEquipmentSequence = list(contributing)
         dataset.ConversionType = "WSD"
         dataset.BurnedInAnnotation, dataset.RecognizableVisualFeatures = "YES", "NO"
         dataset.AcquisitionDateTime = None
