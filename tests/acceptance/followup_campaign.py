@@ -60,13 +60,15 @@ def make_pair(kind: str, seed: int) -> Pair:
             break
     a, b, c = sites
     large, small = _ball(a, 11.0, seed), _ball(b, 7.0, seed + 1)
-    near = _ball((a[0], a[1] + 20.0, a[2]), 7.0, seed + 2)
+    # Towards the middle of the brain: away from it the second lesion may lie outside the brain and not be there at all.
+    inwards = np.array(a) * (1 - 26.0 / float(np.linalg.norm(a)))
+    near = _ball((float(inwards[0]), float(inwards[1]), float(inwards[2])), 7.0, seed + 2)
     second = {
         "grown": (replace(large, core_radius_mm=14.0), replace(small, core_radius_mm=9.0)),
         "shrunk": (replace(large, core_radius_mm=8.0), replace(small, core_radius_mm=5.0)),
         "new": (large, small, _ball(c, 6.0, seed + 3)),
         "vanished": (large,),
-        "merged": (replace(large, core_radius_mm=13.0), replace(near, core_radius_mm=10.0)),
+        "merged": (replace(large, core_radius_mm=16.0), replace(near, core_radius_mm=13.0)),
         "swapped": (replace(large, core_radius_mm=6.5), replace(small, core_radius_mm=12.0)),
     }[kind]
     first = (large, near) if kind == "merged" else (large, small)
