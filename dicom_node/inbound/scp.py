@@ -216,7 +216,8 @@ class StorageServer:
 
     def _store(self, event: evt.Event) -> Dataset | int:
         request: Any = event.request
-        if request.DataSet is None:
+        data_set = b"" if request.DataSet is None else request.DataSet.getvalue()
+        if not data_set:  # empty rather than None where the command says that none follows
             return _status(CANNOT_UNDERSTAND, "no data set was sent")
         claim = Claim(
             sop_class_uid=_text(request.AffectedSOPClassUID),
@@ -224,7 +225,7 @@ class StorageServer:
             transfer_syntax_uid=str(event.context.transfer_syntax),
             calling_ae=_text(event.assoc.requestor.ae_title),
         )
-        given = self._keep(request.DataSet.getvalue(), claim)
+        given = self._keep(data_set, claim)
         return SUCCESS if given.status == SUCCESS else _status(given.status, given.comment)
 
     def _keep(self, data_set: bytes, claim: Claim) -> Answer:
