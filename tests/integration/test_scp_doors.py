@@ -112,18 +112,36 @@ def test_a_stranger_is_refused_in_words_a_person_can_act_on(start, debian_tool):
     }
 
 
-def test_a_title_with_line_breaks_forges_no_line(start, caplog):
+class Lines(logging.Handler):
+    """Takes a logger's lines itself, whatever another test did to the root's handlers and level."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.lines = []
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
+
+
+def test_a_title_with_line_breaks_forges_no_line(start, monkeypatch):
+    lines, logger = Lines(), logging.getLogger("dicom_node.inbound.refusal_log")
+    monkeypatch.setattr(logger, "handlers", [lines])
+    monkeypatch.setattr(logger, "level", logging.WARNING)
+    monkeypatch.setattr(logger, "disabled", False)
+    logger.manager._clear_cache()
     node = start(peers=(Peer(ae_title="MODALITY"),))
     called, calling = b"BTNODE".ljust(16), b"X\r\nrefused: OK\x1b["
     request = b"\x00\x01\x00\x00" + called + calling + bytes(32) + b"\x10\x00\x00\x15" + b"1.2.840.10008.3.1.1.1"
-    with caplog.at_level(logging.WARNING), socket.create_connection(("127.0.0.1", node.port)) as connection:
+    with socket.create_connection(("127.0.0.1", node.port)) as connection:
         connection.sendall(b"\x01\x00" + len(request).to_bytes(4, "big") + request)
         assert connection.recv(1) == b"\x03"
     (row,) = node.refused()
     assert row.text == "AE 'X\\r\\nrefused: OK\\x1b[' from 127.0.0.1 is not in peers"
     assert row.text.isprintable()
     assert row.calling_ae.isprintable()
-    said = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    deadline = time.monotonic() + 10
+    while not (said := [line for line in lines.lines if "refused" in line]) and time.monotonic() < deadline:
+        time.sleep(0.02)  # the line is written by the listener's thread
     assert said
     assert all(line.isprintable() for line in said)
 
