@@ -17,6 +17,14 @@ class VendorOption(StrEnum):
     PHILIPS = "philips"
 
 
+class SkullOption(StrEnum):
+    """What a NIfTI case shows around the brain."""
+
+    STRIPPED = "stripped"
+    ON = "on"
+    BOTH = "both"
+
+
 class SizeOption(StrEnum):
     """Matrix sizes as in the clinic, or small ones for tests."""
 
@@ -33,6 +41,10 @@ def phantom(
     clutter: Annotated[bool, typer.Option(help="Also the series a real study brings along.")] = True,
     enhanced: Annotated[bool, typer.Option(help="Enhanced multi-frame objects.")] = False,
     nifti_cases: Annotated[int, typer.Option(help="Write this many BraTS-like NIfTI cases instead of a study.")] = 0,
+    skull: Annotated[SkullOption, typer.Option(help="Of NIfTI cases; 'both': on for every even seed.")] = (
+        SkullOption.STRIPPED
+    ),
+    spacing_mm: Annotated[float, typer.Option(help="Of NIfTI cases.", min=0.5, max=4.0)] = 1.0,
 ) -> None:
     """Write a synthetic study as DICOM, with the true labels on the T1CE grid beside it."""
     from dicom_node.phantom.nifti_cases import write_brats_case
@@ -43,7 +55,8 @@ def phantom(
 
     if nifti_cases:
         for number in range(nifti_cases):
-            folder = write_brats_case(out, seed + number, tumour=tumour)
+            on = skull is SkullOption.ON or (skull is SkullOption.BOTH and (seed + number) % 2 == 0)
+            folder = write_brats_case(out, seed + number, spacing_mm, skull_stripped=not on, tumour=tumour)
             typer.echo(str(folder))
         return
     study = make_study(seed, vendor.value, size=size.value, tumour=tumour, clutter=clutter, enhanced=enhanced)

@@ -191,7 +191,7 @@ def test_the_results_are_the_same_bytes_with_and_without_shadow_models(
 ) -> None:
     without = made_by(tmp_path / "without", paths, study, quick_models(study, shadow=False))
     beside = made_by(tmp_path / "with", paths, study, quick_models(study, shadow=True))
-    assert sorted(without.results) == ["seg.dcm", "sr.dcm"]
+    assert sorted(without.results) == ["seg-regions.dcm", "seg.dcm", "sr-viewer.dcm", "sr.dcm"]
     assert beside.results == without.results
     assert (beside.owed, without.owed) == (2, 2)
     assert without.answers == ["truth-detection", "truth-type", "truth-segmentation"]

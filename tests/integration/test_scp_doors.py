@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import shutil
@@ -205,9 +206,9 @@ def test_two_hundred_silent_connections_hold_no_thread_and_disturb_nobody(start,
     assert time.monotonic() - begun < 3
     assert threading.active_count() <= before + 2
     for connection in silent:
-        connection.settimeout(10)
-        assert connection.recv(1) == b""
-        connection.close()
+        with connection, contextlib.suppress(ConnectionResetError):  # closed with its bytes unread: closed all the same
+            connection.settimeout(10)
+            assert connection.recv(1) == b""
 
 
 def test_a_certificate_that_cannot_be_used_is_named(certificates, tmp_path):

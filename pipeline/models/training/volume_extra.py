@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brain_mask import brain_mask
+from pipeline.brain_mask import MASK_ORDER, best_brain_mask, brain_mask
 from pipeline.case_files import CaseFiles, case_folders, find_case_files
 from pipeline.errors import InvalidVolume, PipelineError
 from pipeline.evaluation.volumes import brats_labels
@@ -91,10 +92,10 @@ def _on_one_grid(files: CaseFiles, reference: SeriesRole) -> dict[SeriesRole, Vo
 
 
 def _brain(name: str, volumes: Mapping[SeriesRole, Volume], tumour: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask of the first series, best first, that holds the tumour."""
-    for role in REFERENCE_ORDER:
-        if role in volumes:
-            mask = brain_mask(volumes[role]) > 0
-            if mask.any() and (mask & tumour).sum() >= _TUMOUR_IN_MASK * tumour.sum():
-                return mask
+    """The mask that the node finds; where it lacks the tumour, that of the first series, best first, which holds it."""
+    present = [volumes[role] for role in MASK_ORDER if role in volumes]
+    masks = itertools.chain((best_brain_mask(present),), map(brain_mask, present))
+    for mask in (found > 0 for found in masks):
+        if mask.any() and (mask & tumour).sum() >= _TUMOUR_IN_MASK * tumour.sum():
+            return mask
     raise InvalidVolume(f"{name}: in no series does the brain found hold the tumour")

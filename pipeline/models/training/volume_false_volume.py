@@ -16,15 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.analysis import analyse
 from pipeline.case_files import case_folders, find_case_files
 from pipeline.errors import PipelineError
 from pipeline.models.protocols import Segmenter
 from pipeline.models.training.volume_cases import VALIDATION_CASES, TrainingCase, load_packed_case, load_training_case
 from pipeline.models.training.volume_mirror import mirrored_cases
-from pipeline.models.training.volume_scores import load_registered, segmenter_alone
+from pipeline.models.training.volume_prepared import segmented
+from pipeline.models.training.volume_scores import load_registered
 from pipeline.nifti import load_nifti_volume
-from pipeline.report import Segmentation
 from pipeline.volume import CHANNEL_ORDER, Grid, SeriesRole, Volume
 
 Head = tuple[str, str, Mapping[SeriesRole, Volume]]
@@ -51,21 +50,19 @@ def real_heads(data: Path) -> Iterator[Head]:
         yield case.name, UNSEEN, _as_volumes(case)
 
 
-def false_volume_ml(volumes: Mapping[SeriesRole, Volume], segmenter: Segmenter) -> float:
-    """mL of tumour that the analysis finds; 0 where it finds none or does not segment."""
-    answer = analyse(volumes, segmenter_alone(segmenter)).segmentation
-    if not isinstance(answer, Segmentation):
-        return 0.0
+def false_volume_ml(volumes: Mapping[SeriesRole, Volume], segmenter: Segmenter, kept: Path | None = None) -> float:
+    """mL of tumour that the node would find. kept, and what it raises: see `volume_prepared.segmented`."""
+    answer = segmented(volumes, segmenter, kept)
     return float((answer.labels > 0).sum() * answer.grid.voxel_volume_ml)
 
 
-def score_heads(heads: Iterator[Head], segmenter: Segmenter) -> dict[str, Any]:
+def score_heads(heads: Iterator[Head], segmenter: Segmenter, kept: Path | None = None) -> dict[str, Any]:
     """Each head's false volume and the share of clean ones, by whether training saw them. JSON-ready."""
     rows: list[dict[str, Any]] = []
     for name, seen, volumes in heads:
         row: dict[str, Any] = {"case": name, "seen": seen, "roles": [role.value for role in volumes]}
         try:
-            row["false_volume_ml"] = round(false_volume_ml(volumes, segmenter), 3)
+            row["false_volume_ml"] = round(false_volume_ml(volumes, segmenter, kept), 3)
         except PipelineError as error:
             row |= {"false_volume_ml": None, "not_scored": str(error)}
         rows.append(row)
@@ -106,9 +103,11 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--heads", help="folder of NIfTI cases without a tumour that training did not see")
     parser.add_argument("--models", default="models")
     parser.add_argument("--name", default="BraTS2020_nnU_Net_Segmentation", help="the segmenter's name in the manifest")
+    parser.add_argument("--prepared", type=Path, help="folder that keeps the prepared studies")
     arguments = parser.parse_args(words)
     segmenter = load_registered(Path(arguments.models), arguments.name)
-    print(json.dumps(score_heads(all_heads(arguments.data, arguments.heads), segmenter), indent=1))
+    heads = all_heads(arguments.data, arguments.heads)
+    print(json.dumps(score_heads(heads, segmenter, arguments.prepared), indent=1))
 
 
 def all_heads(data: str | Path | None, heads: str | Path | None) -> Iterator[Head]:

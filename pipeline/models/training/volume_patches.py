@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,16 +39,24 @@ class Patch:
 class PatchSampler:
     """Draws patches from cases: seven in ten centred on tumour, a third of these on its enhancing part.
 
-    Every number comes from `generator`, so a seed fixes the whole sequence.
+    Every number comes from `generator`, so a seed fixes the whole sequence. shares: how much each kind of case gives,
+    of kinds other than `KIND_SHARES` says.
     """
 
-    def __init__(self, cases: list[TrainingCase], patch_size: int, generator: np.random.Generator) -> None:
+    def __init__(
+        self,
+        cases: list[TrainingCase],
+        patch_size: int,
+        generator: np.random.Generator,
+        shares: Mapping[str, float] | None = None,
+    ) -> None:
         self._cases = cases
         self._size = patch_size
         self._random = generator
         counts = {kind: sum(case.kind == kind for case in cases) for kind in KIND_SHARES}
-        shares = np.array([KIND_SHARES[case.kind] / counts[case.kind] for case in cases])
-        self._probabilities = shares / shares.sum()
+        wanted = KIND_SHARES | dict(shares or {})
+        odds = np.array([wanted[case.kind] / counts[case.kind] for case in cases])
+        self._probabilities = odds / odds.sum()
         self._centres = [self._centres_of(case) for case in cases]
         odds = np.array([_donor_odds(case) for case in cases])
         self._donors = odds / odds.sum() if odds.any() else odds

@@ -3,19 +3,23 @@
 `python -m pipeline.models.training.volume_release --run DIR --data DIR --heads DIR --models models --version 0.2.0`
 
 Tried with a `--models` folder of its own first; the stacks of the test split are read only where `--test` is given.
+Figures of the same weights that `--figures` holds already are not measured again, so that a release goes on where it
+was stopped, and what a trial measured serves the release.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import json
 import multiprocessing
 import shutil
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -36,6 +40,7 @@ from pipeline.volume import CHANNEL_ORDER, SeriesRole
 NAME = "BraTS2020_nnU_Net_Segmentation"
 FILE = f"Segmentation/{NAME}.pth"
 CARD = "cards/segmentation.md"
+_WRITING = Lock()
 
 
 def export_weights(network: UNet3d, path: Path) -> None:
@@ -79,11 +84,16 @@ def release(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     export_weights(network, models / FILE)
     register(models, entry)
-    calibration = calibration_figures(validation_voxels(load_registered(models, NAME), data))
+    calibration = _known(
+        arguments,
+        "calibration",
+        _sha256(models / FILE),
+        lambda: calibration_figures(validation_voxels(load_registered(models, NAME), data, arguments.prepared)),
+    )
     fold_temperatures(network, {region: float(str(values["temperature"])) for region, values in calibration.items()})
     export_weights(network, models / FILE)
     register(models, entry)
-    figures = {"calibration": calibration} | measured(arguments)
+    figures = {"calibration": calibration} | measured(arguments, _sha256(models / FILE))
     entry["metrics"] = metrics_of(figures)
     register(models, entry)
     card = models / CARD
@@ -95,15 +105,47 @@ def release(arguments: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
-def measured(arguments: argparse.Namespace) -> dict[str, Any]:
+def measured(arguments: argparse.Namespace, sha256: str) -> dict[str, Any]:
     """The figures of the registered model, each kind in a process of its own, `--workers` at a time."""
     splits = ("test", "val") if arguments.test else ("val",)
-    kinds = ["heads", "volumes", *(f"stacks {split}" for split in splits)]
+    kinds = ["volumes", *(f"stacks {split}" for split in reversed(splits)), "heads"]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
-        found = dict(zip(kinds, pool.map(_figures_of, kinds, [arguments] * len(kinds)), strict=True))
+    with ProcessPoolExecutor(arguments.workers, mp_context=context) as pool, ThreadPoolExecutor(len(kinds)) as waiting:
+
+        def one(kind: str) -> dict[str, Any]:
+            return _known(arguments, kind, sha256, lambda: pool.submit(_figures_of, kind, arguments).result())
+
+        found = dict(zip(kinds, waiting.map(one, kinds), strict=True))
     stacks = {split: found.pop(f"stacks {split}") for split in reversed(splits)}
     return found | {"stacks": stacks}
+
+
+def _known(
+    arguments: argparse.Namespace, kind: str, sha256: str, measure: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """What `--figures` holds of these weights, else what `measure` gives, which it then holds."""
+    if not arguments.figures:
+        return measure()
+    path = Path(arguments.figures)
+    stored = _stored(path).get(kind, {})
+    if stored.get("sha256") == sha256:
+        found: dict[str, Any] = stored["figures"]
+        return found
+    figures = measure()
+    with _WRITING:
+        text = json.dumps(_stored(path) | {kind: {"sha256": sha256, "figures": figures}}, indent=1)
+        aside = path.with_suffix(".part")
+        aside.write_text(text + "\n", encoding="utf-8")
+        aside.replace(path)
+    return figures
+
+
+def _stored(path: Path) -> dict[str, dict[str, Any]]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _figures_of(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -112,10 +154,10 @@ def _figures_of(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
     data = Path(arguments.data)
     segmenter = load_registered(Path(arguments.models), NAME)
     if kind == "volumes":
-        return score_validation_cases(segmenter, data)
+        return score_validation_cases(segmenter, data, arguments.prepared)
     if kind == "heads":
-        return score_heads(all_heads(data, arguments.heads), segmenter)
-    return score_stacks(data, kind.removeprefix("stacks "), segmenter)
+        return score_heads(all_heads(data, arguments.heads), segmenter, arguments.prepared)
+    return score_stacks(data, kind.removeprefix("stacks "), segmenter, arguments.prepared)
 
 
 def metrics_of(figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,14 +190,12 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--note", default="", help="a sentence for the card: how the run differed from its command")
     parser.add_argument("--threads", type=int, default=0, help="threads for PyTorch; 0 leaves its choice")
     parser.add_argument("--workers", type=int, default=1, help="kinds of figures measured at a time")
-    parser.add_argument("--figures", help="file for all figures as JSON")
+    parser.add_argument("--prepared", type=Path, help="folder that keeps the prepared studies from release to release")
+    parser.add_argument("--figures", help="JSON file that keeps the figures as they are measured, by weights")
     arguments = parser.parse_args(words)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     figures = release(arguments)
-    text = json.dumps(figures, indent=1)
-    if arguments.figures:
-        Path(arguments.figures).write_text(text + "\n", encoding="utf-8")
     print(json.dumps(metrics_of(figures), indent=1))
 
 

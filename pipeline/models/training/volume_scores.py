@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,18 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.analysis import analyse
 from pipeline.errors import ModelUnusable
 from pipeline.evaluation.volumes import evaluate_volumes
 from pipeline.geometry import resample_array
 from pipeline.models.manifest import ManifestEntry, read_manifest
-from pipeline.models.protocols import Installed, Models, Segmenter
+from pipeline.models.protocols import Segmenter
 from pipeline.models.training.volume_calibration import CaseVoxels
 from pipeline.models.training.volume_cases import VALIDATION_CASES, load_packed_case, regions_of
+from pipeline.models.training.volume_prepared import prepared_study, segmented
 from pipeline.models.unet3d import load_torch_segmenter
 from pipeline.nifti import save_volume
-from pipeline.preparation import prepare
-from pipeline.report import Segmentation, Skipped
+from pipeline.report import Segmentation
 from pipeline.stages import region_probabilities
 from pipeline.volume import CHANNEL_ORDER, Grid, SeriesRole, Volume
 
@@ -55,18 +53,13 @@ def load_registered(models: Path, name: str) -> Segmenter:
     return load_torch_segmenter(ManifestEntry.from_json(entries[0]), models)
 
 
-def segmenter_alone(segmenter: Segmenter) -> Models:
-    """This one model, asked whatever series came: a figure for a study that its entry would have it refuse too."""
-    return replace(Models.of(), segmenters=(Installed(model=segmenter, needs=()),))
-
-
-def validation_voxels(segmenter: Segmenter, data: Path) -> list[CaseVoxels]:
+def validation_voxels(segmenter: Segmenter, data: Path, kept: Path | None = None) -> list[CaseVoxels]:
     """What the segmenter says of every brain voxel of the validation cases, on the grid that it works on."""
     found = []
     for name in VALIDATION_CASES:
         folder = data / "mri3d" / "full" / name
         volumes, labels = _as_volumes(folder)
-        study = prepare(volumes, lambda share: None)
+        study = prepared_study(volumes, kept)
         probabilities, grid = region_probabilities(segmenter, study, lambda share: None)
         brain = study.channels(segmenter.spacing_mm)[0].any(axis=0)
         onto = volumes[SeriesRole.T1].grid
@@ -88,15 +81,11 @@ def _as_volumes(folder: Path) -> tuple[dict[SeriesRole, Volume], NDArray[np.uint
     return volumes, arrays["seg"]
 
 
-def score_validation_cases(segmenter: Segmenter, data: Path) -> dict[str, Any]:
-    """What `evaluate_volumes` gives for the validation cases of DATA.
+def score_validation_cases(segmenter: Segmenter, data: Path, kept: Path | None = None) -> dict[str, Any]:
+    """What `evaluate_volumes` gives for the validation cases of DATA. kept: see `volume_prepared.segmented`."""
 
-    Detection is left out, so that the figures are the segmenter's own.
-    """
-    alone = segmenter_alone(segmenter)
-
-    def segment(volumes: Mapping[SeriesRole, Volume]) -> Segmentation | Skipped:
-        return analyse(volumes, alone).segmentation
+    def segment(volumes: Mapping[SeriesRole, Volume]) -> Segmentation:
+        return segmented(volumes, segmenter, kept)
 
     with TemporaryDirectory() as folder:
         for case in VALIDATION_CASES:

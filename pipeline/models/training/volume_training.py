@@ -2,12 +2,14 @@
 
 Starts coarse (2 mm) and ends at the spacing it ships with, because at 2 mm a patch shows most of a head and a step
 costs a third. The learning rate falls with the share of the minutes (or, repeatable to the bit, of the steps) spent.
+A run that goes on from a released file gives that file as `--start-from` and, mostly, `--shares` of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +19,7 @@ import numpy as np
 import torch
 
 from pipeline.models.training.volume_cache import cached_cases
-from pipeline.models.training.volume_cases import KIND_TEXTS, TrainingCase, load_training_cases
+from pipeline.models.training.volume_cases import KIND_SHARES, KIND_TEXTS, TrainingCase, load_training_cases
 from pipeline.models.training.volume_extra import load_extra_cases
 from pipeline.models.training.volume_loss import deep_loss
 from pipeline.models.training.volume_mirror import mirrored_cases
@@ -30,7 +32,7 @@ from pipeline.models.training.volume_progress import (
     save_checkpoint,
 )
 from pipeline.models.training.volume_stacks import load_stack_cases
-from pipeline.models.training.volume_validation import dice_of_case
+from pipeline.models.training.volume_validation import dice_of_case, fast_bf16
 from pipeline.models.unet3d_network import UNet3d, build_unet3d
 from pipeline.models.unet3d_plan import NetworkPlan
 from pipeline.report import Region
@@ -52,14 +54,14 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=arguments.learning_rate, weight_decay=0.01, betas=(0.9, 0.98)
         )
+        self.bf16 = not arguments.float32 and fast_bf16()
         self.step = 0
         self.seconds = 0.0
         self.best = -1.0
         if arguments.resume and (self.out / CHECKPOINT_NAME).exists():
             self._restore(torch.load(self.out / CHECKPOINT_NAME, weights_only=True))
         elif arguments.start_from:
-            # Its weights and its count of steps, but a learning rate and a best score of this run's own.
-            self._restore(torch.load(arguments.start_from, weights_only=True) | {"seconds": 0.0, "best": -1.0})
+            self._begin_with(torch.load(arguments.start_from, weights_only=True))
         self.random = np.random.default_rng((arguments.seed, self.step))
         training, self.validation = load_training_cases(Path(arguments.data))
         extra = cached_cases(self.out / PREPARED_NAME, lambda: self._prepared(training))
@@ -68,7 +70,7 @@ class Trainer:
             for kind, text in KIND_TEXTS.items()
             if (count := sum(case.kind == kind for case in training + extra))
         }
-        self.sampler = PatchSampler(training + extra, arguments.patch, self.random)
+        self.sampler = PatchSampler(training + extra, arguments.patch, self.random, arguments.shares)
         counts = f"{len(training)} cases, {len(extra)} extra, {len(self.validation)} for validation"
         print(f"{counts}, from step {self.step}", flush=True)
 
@@ -97,10 +99,10 @@ class Trainer:
         image, regions, weights = (
             torch.stack([getattr(patch, name) for patch in patches]) for name in ("image", "regions", "weights")
         )
-        rate = self.arguments.learning_rate * min(1.0, (self.step + 1) / 50) * (1 - self.share) ** 0.9
+        rate = self.arguments.learning_rate * min(1.0, (self.step + 1) / 50) * self._decay()
         for group in self.optimizer.param_groups:
             group["lr"] = max(rate, 1e-6)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not self.arguments.float32):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
             all_logits = self.network.all_logits(image)
         loss = deep_loss(all_logits, regions, weights)
         self.optimizer.zero_grad(set_to_none=True)
@@ -114,6 +116,12 @@ class Trainer:
             for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 slow.lerp_(fast, 1 - keep)
         return float(loss.detach())
+
+    def _decay(self) -> float:
+        """What is left of the learning rate."""
+        if self.arguments.schedule == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * self.share))
+        return float((1 - self.share) ** 0.9)
 
     def validate(self, loss: float, seconds: float) -> None:
         """Scores the averaged network, writes the log and the checkpoints."""
@@ -169,6 +177,14 @@ class Trainer:
             "command": command_line(self.arguments),
         }
 
+    def _begin_with(self, state: dict[str, Any]) -> None:
+        """A checkpoint's weights and count of steps, or a released file's weights; all else is this run's own."""
+        if "network" in state:
+            self._restore(state | {"seconds": 0.0, "best": -1.0})
+            return
+        for network in (self.network, self.average):
+            network.load_state_dict({name: value.float() for name, value in state.items()})
+
     def _restore(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
@@ -180,11 +196,32 @@ def command_line(arguments: argparse.Namespace) -> str:
     """The command that repeats the run, with the folders by their names alone."""
     words = ["python -m pipeline.models.training.volume_training --data DIR --out DIR"]
     words += ["--extra-cases DIR"] if arguments.extra_cases else []
-    words += ["--start-from CHECKPOINT"] if arguments.start_from else []
+    words += [f"--start-from {Path(arguments.start_from).name}"] if arguments.start_from else []
     words += [f"--steps {arguments.steps}" if arguments.steps else f"--minutes {arguments.minutes:g}"]
     for name in ("seed", "base", "stages", "patch", "batch", "spacing_mm", "coarse_share", "learning_rate"):
         words.append(f"--{name.replace('_', '-')} {getattr(arguments, name):g}")
+    words += [f"--schedule {arguments.schedule}"] if arguments.schedule != "power" else []
+    if arguments.shares:
+        words.append("--shares " + ",".join(f"{kind}={share:g}" for kind, share in arguments.shares.items()))
     return " ".join(words)
+
+
+def parse_shares(text: str) -> dict[str, float]:
+    """'stack=0.3,mirrored=0.1' as shares by kind.
+
+    Raises:
+        argparse.ArgumentTypeError: an unknown kind, or no number from 0 to 1.
+    """
+    shares = {}
+    for part in text.split(","):
+        kind, _, value = part.partition("=")
+        try:
+            shares[kind] = float(value)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"'{part}' is not KIND=SHARE") from None
+        if kind not in KIND_SHARES or not 0 <= shares[kind] <= 1:
+            raise argparse.ArgumentTypeError(f"'{part}': the kinds are {', '.join(KIND_SHARES)}, shares are 0 to 1")
+    return shares
 
 
 def averaged_network(checkpoint: Path) -> UNet3d:
@@ -205,7 +242,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=90.0)
     parser.add_argument("--steps", type=int, default=0, help="count steps instead of minutes (repeatable)")
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--start-from", help="checkpoint of an earlier run whose weights this one begins with")
+    parser.add_argument("--start-from", help="checkpoint, or released .pth, whose weights the run begins with")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--base", type=int, default=16)
     parser.add_argument("--stages", type=int, default=5)
@@ -214,9 +251,11 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--spacing-mm", type=float, default=1.5, help="spacing that the network ships with")
     parser.add_argument("--coarse-share", type=float, default=0.4, help="share of the run at 2 mm")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--schedule", choices=("power", "cosine"), default="power", help="how the learning rate falls")
+    parser.add_argument("--shares", type=parse_shares, help="KIND=SHARE,...: share of the patches of kinds of case")
     parser.add_argument("--average", type=float, default=0.99, help="share of the averaged weights kept each step")
     parser.add_argument("--validate-minutes", type=float, default=6.0)
-    parser.add_argument("--float32", action="store_true", help="no bfloat16 (slower on processors that have it)")
+    parser.add_argument("--float32", action="store_true", help="no bfloat16 even where the processor has it")
     return parser.parse_args(words)
 
 

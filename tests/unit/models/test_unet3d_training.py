@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 from pathlib import Path
@@ -23,14 +24,21 @@ from pipeline.models.training.volume_cases import (
     regions_of,
     to_ras,
 )
-from pipeline.models.training.volume_extra import load_extra_case
+from pipeline.models.training.volume_extra import load_extra_case, masked_case
 from pipeline.models.training.volume_loss import deep_loss, region_loss
 from pipeline.models.training.volume_patches import PatchSampler
 from pipeline.models.training.volume_release import export_weights
-from pipeline.models.training.volume_training import Trainer, averaged_network, parse_arguments
+from pipeline.models.training.volume_training import (
+    Trainer,
+    averaged_network,
+    command_line,
+    parse_arguments,
+    parse_shares,
+)
 from pipeline.models.unet3d import load_torch_segmenter
 from pipeline.models.unet3d_network import build_unet3d
 from pipeline.models.unet3d_plan import NetworkPlan
+from pipeline.volume import Grid, SeriesRole, Volume
 
 SIDE = 20
 
@@ -183,6 +191,50 @@ def test_loss_falls_from_wrong_to_right_and_ends_at_nothing() -> None:
     )
 
 
+def test_a_sure_false_piece_costs_more_than_its_share_of_a_patch_without_a_tumour() -> None:
+    logits = torch.full((1, 3, 16, 16, 16), -20.0)
+    logits[:, 0, :2, :2, :2] = 20.0
+    logits.requires_grad_()
+    nothing = torch.zeros((1, 3, 16, 16, 16))
+    known = torch.tensor([[1.0, 0.0, 0.0]])
+    loss = region_loss(logits, nothing, known)
+    # 8 of 4096 voxels, each wrong by 20: 0.04 on average, and 8 of the 20 worst at a weight of 0.3.
+    assert float(loss.detach()) == pytest.approx(20 * 8 / 4096 + 0.3 * 20 * 8 / 20, rel=1e-3)
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad[:, 1:].abs().sum() == 0
+
+
+def test_shares_change_what_patches_come_from(data: Path) -> None:
+    cases, _ = load_training_cases(data)
+    sampler = PatchSampler(cases, 16, np.random.default_rng(0), {"full": 0.01, "two-channel": 0.99})
+    two = [case.kind == "two-channel" for case in cases]
+    assert sampler._probabilities[two].sum() == pytest.approx(0.99)
+
+
+def test_shares_are_read_and_repeated_in_the_command() -> None:
+    words = ["--data", "d", "--out", "o", "--schedule", "cosine", "--shares", "stack=0.3,mirrored=0.1"]
+    arguments = parse_arguments(words)
+    assert arguments.shares == {"stack": 0.3, "mirrored": 0.1}
+    assert command_line(arguments).endswith("--schedule cosine --shares stack=0.3,mirrored=0.1")
+
+
+@pytest.mark.parametrize("text", ["stick=0.3", "stack", "stack=2"])
+def test_shares_that_cannot_be_meant_are_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=text):
+        parse_shares(text)
+
+
+def test_cosine_rate_falls_to_nothing(data: Path, tmp_path: Path) -> None:
+    words = f"--data {data} --out {tmp_path / 'r'} --base 2 --stages 3 --patch 16 --batch 1 --float32".split()
+    trainer = Trainer(parse_arguments([*words, "--steps", "4", "--schedule", "cosine"]))
+    rates = []
+    for step in range(5):
+        trainer.step = step
+        rates.append(trainer._decay())
+    assert rates == pytest.approx([1.0, 0.85355, 0.5, 0.14645, 0.0], abs=1e-4)
+
+
 def test_training_runs_resumes_and_its_weights_are_released(data: Path, tmp_path: Path) -> None:
     out, models = tmp_path / "run", tmp_path / "models"
     words = f"--data {data} --out {out} --base 2 --stages 3 --patch 16 --batch 1 --spacing-mm 1 --float32".split()
@@ -267,6 +319,42 @@ def test_a_run_can_begin_with_the_weights_of_another(data: Path, tmp_path: Path)
     assert (begun.step, begun.seconds, begun.best) == (2, 0.0, -1.0)
     earlier = torch.load(start, weights_only=True)["network"]
     assert all(torch.equal(value, earlier[name]) for name, value in begun.network.state_dict().items())
+
+
+def test_a_run_can_begin_with_released_weights(data: Path, tmp_path: Path) -> None:
+    network = build_unet3d(NetworkPlan(base=2, stages=3))
+    export_weights(network, tmp_path / "released.pth")
+    words = f"--data {data} --out {tmp_path / 'b'} --base 2 --stages 3 --patch 16 --batch 1 --spacing-mm 1 --float32"
+    begun = Trainer(parse_arguments([*words.split(), "--start-from", str(tmp_path / "released.pth"), "--steps", "1"]))
+    for one in (begun.network, begun.average):
+        for name, value in network.state_dict().items():
+            assert torch.equal(one.state_dict()[name], value.half().float())
+    assert (begun.step, begun.best) == (0, -1.0)
+    begun.run()
+    assert begun.step == 1
+
+
+def test_training_sees_the_brain_mask_that_the_node_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = Grid(shape=(12, 12, 12), affine=np.diag([2.0, 2.0, 2.0, 1.0]))
+    random = np.random.default_rng(0)
+    volumes = {
+        role: Volume(voxels=random.uniform(1, 2, grid.shape).astype(np.float32), grid=grid)
+        for role in (SeriesRole.T1CE, SeriesRole.FLAIR)
+    }
+    asked = []
+
+    def best(series: object) -> np.ndarray:
+        asked.extend(series)  # type: ignore[call-overload]
+        mask = np.zeros(grid.shape, np.uint8)
+        mask[2:10, 2:10, 2:10] = 1
+        return mask
+
+    monkeypatch.setattr("pipeline.models.training.volume_extra.best_brain_mask", best)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[4:6, 4:6, 4:6] = 2
+    case = masked_case("a", "stack", volumes, labels, core_known=False)
+    assert asked == [volumes[SeriesRole.FLAIR], volumes[SeriesRole.T1CE]]
+    assert case.image.shape == (4, 8, 8, 8)
 
 
 def test_card_names_what_is_weak() -> None:

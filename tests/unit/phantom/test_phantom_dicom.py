@@ -10,7 +10,10 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from dicom_node.commands.phantom import register as register_phantom
 from dicom_node.phantom.nifti_cases import write_brats_case
 from dicom_node.phantom.patients import accented_patient, japanese_patient
 from dicom_node.phantom.series import Clutter
@@ -170,3 +173,16 @@ def test_brats_case_is_co_registered_and_labelled(tmp_path: Path) -> None:
 def test_brats_case_without_a_tumour_has_empty_labels(tmp_path: Path) -> None:
     folder = write_brats_case(tmp_path, 6, spacing_mm=4.0, skull_stripped=False, tumour=False)
     assert not np.asarray(nib.load(folder / f"{folder.name}_seg.nii.gz").dataobj).any()
+
+
+def test_the_command_writes_heads_with_and_without_skull(tmp_path: Path) -> None:
+    words = [str(tmp_path), "--nifti-cases", "2", "--seed", "6", "--no-tumour", "--skull", "both", "--spacing-mm", "4"]
+    app = typer.Typer()
+    register_phantom(app)
+    ended = CliRunner().invoke(app, words)
+    assert ended.exit_code == 0, ended.output
+    told = [json.loads((tmp_path / f"phantom_0000{seed}" / "meta.json").read_text()) for seed in (6, 7)]
+    assert [(meta["skull_stripped"], meta["tumour"], meta["spacing_mm"]) for meta in told] == [
+        (False, False, 4.0),
+        (True, False, 4.0),
+    ]
