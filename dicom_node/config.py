@@ -26,6 +26,7 @@ from dicom_node.config_sections import (
     QuerySection,
     ResultsSection,
     RetentionSection,
+    ReviewSection,
     StorageSection,
     WebSection,
 )
@@ -52,6 +53,7 @@ class NodeConfig(BaseSettings):
     assembly: AssemblySection = AssemblySection()  # type: ignore[call-arg]
     models: ModelsSection = ModelsSection()  # type: ignore[call-arg]
     results: ResultsSection = ResultsSection()  # type: ignore[call-arg]
+    review: ReviewSection = ReviewSection()
     follow_up: FollowUpSection = FollowUpSection()  # type: ignore[call-arg]
     destinations: tuple[DestinationSection, ...] = ()
     delivery: DeliverySection = DeliverySection()  # type: ignore[call-arg]

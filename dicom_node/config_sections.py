@@ -115,6 +115,12 @@ class ResultsSection(Section):
     templates: Path | None = None
 
 
+class ReviewSection(Section):
+    """What radiologists say of results."""
+
+    before_sending: bool = False
+
+
 class FollowUpSection(Section):
     """Earlier studies of the same patient."""
 

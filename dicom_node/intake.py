@@ -21,7 +21,7 @@ from storage.clock import Clock
 from storage.deliveries import DeliveryRepository
 from storage.errors import ImpossibleTransition, NotFound
 from storage.files import FileStore
-from storage.lifecycle import END_STATES, OPEN_STATES, ScanEvent, ScanState
+from storage.lifecycle import OPEN_STATES, TRANSITIONS, ScanEvent, ScanState
 from storage.receivers import ReceiverRow
 from storage.requests import RequestRepository, RequestRow
 from storage.restoring import IMAGES_REMOVED
@@ -203,7 +203,7 @@ class Intake:
         match request.kind:
             case RequestKind.PROCESS_NOW if scan.status in OPEN_STATES and scan.source is not Source.UPLOAD_NIFTI:
                 self._consider(scan, process_now=True)
-            case RequestKind.RETRY if scan.status in END_STATES:
+            case RequestKind.RETRY if (scan.status, ScanEvent.RETRY) in TRANSITIONS:
                 self._move(scan.id, ScanEvent.RETRY, "a person asked for another run")
             case RequestKind.ROLE_OVERRIDE:
                 self._override(scan, request)
@@ -217,7 +217,7 @@ class Intake:
         for uid, role in request.payload["roles"].items():
             self._studies.override_role(scan.id, uid, role, str(request.payload["by"]))
         self._look_again_at.pop(scan.id, None)
-        if scan.status in END_STATES:
+        if (scan.status, ScanEvent.RETRY) in TRANSITIONS:
             self._move(scan.id, ScanEvent.RETRY, "a person changed a series' role")
 
     def _resend(self, scan: ScanRow, request: RequestRow) -> None:

@@ -155,6 +155,8 @@ def build_worker(
         scans=store.scans,
         results=store.results,
         deliveries=store.deliveries,
+        reviews=store.reviews,
+        review_first=config.review.before_sending,
         files=store.files,
         models=lambda: loaded["models"],
         routing=Routing(
@@ -221,6 +223,7 @@ def build_worker(
         intake=intake,
         deliverer=deliverer,
         deliveries=store.deliveries,
+        reviews=store.reviews,
         scans=store.scans,
         heartbeats=store.heartbeats,
         files=store.files,

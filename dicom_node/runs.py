@@ -37,6 +37,7 @@ from storage.deliveries import DeliveryRepository
 from storage.files import FileStore
 from storage.lifecycle import ScanEvent
 from storage.results import ResultRecord, ResultRepository
+from storage.reviews import ReviewRepository
 from storage.runs import RunRow
 from storage.scans import ScanRepository
 from storage.studies import StudyRepository
@@ -63,17 +64,21 @@ class RunSteps:
         scans: ScanRepository,
         results: ResultRepository,
         deliveries: DeliveryRepository,
+        reviews: ReviewRepository,
         files: FileStore,
         models: Callable[[], Models],
         routing: Routing,
         software_version: str,
         options: EncodingOptions | None = None,
         follow_ups: FollowUps | None = None,
+        review_first: bool = False,
     ) -> None:
         self._studies = studies
         self._scans = scans
         self._results = results
         self._deliveries = deliveries
+        self._reviews = reviews
+        self._review_first = review_first
         self._files = files
         self._models = models
         self._routing = routing
@@ -246,7 +251,8 @@ class RunSteps:
     def publish(self, run_id: str) -> None:
         """Owe every result to every destination that asks for its kind; the delivery loop does the rest.
 
-        One in which the lint found a defect by the destination's profiles is held, and the page says why.
+        One in which the lint found a defect by the destination's profiles is held, and the page says why. Where results
+        may leave only once a review accepted them, they wait for it.
         """
         run = self._scans.run(run_id)
         folder = self._files.run_folder(run_id)
@@ -258,8 +264,11 @@ class RunSteps:
                 if held:
                     log.error("held", run=run_id, kind=result.kind, destination=destination, reason=held)
                     self._deliveries.hold(result.id, destination, held)
+                elif self._review_first:
+                    self._reviews.hold_back(result.id, [destination])
                 else:
                     self._deliveries.owe(result.id, [destination])
+        self._reviews.supersede(run_id)
         timings = json.loads((folder / REPORT).read_bytes()).get("timings", [])
         self._scans.finish_run(run_id, RunState.DONE, {timing["stage"]: timing["seconds"] for timing in timings})
         self._scans.apply_event_once(run.scan_id, ScanEvent.REPORTED, "results are ready to be sent")

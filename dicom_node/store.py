@@ -15,6 +15,7 @@ from storage.heartbeats import HeartbeatRepository
 from storage.model_answers import ModelAnswerRepository
 from storage.requests import RequestRepository
 from storage.results import ResultRepository
+from storage.reviews import ReviewRepository
 from storage.scans import ScanRepository
 from storage.studies import StudyRepository
 from storage.users import UserRepository
@@ -32,6 +33,7 @@ class Store:
     results: ResultRepository
     answers: ModelAnswerRepository
     deliveries: DeliveryRepository
+    reviews: ReviewRepository
     requests: RequestRepository
     heartbeats: HeartbeatRepository
     audit: AuditRepository
@@ -58,6 +60,7 @@ def open_store(config: NodeConfig, clock: Clock = utc_now) -> Store:
         results=ResultRepository(database, clock),
         answers=ModelAnswerRepository(database, clock),
         deliveries=DeliveryRepository(database, clock, lease_s=config.delivery.lease_s),
+        reviews=ReviewRepository(database, clock),
         requests=RequestRepository(database, clock),
         heartbeats=HeartbeatRepository(database, clock),
         audit=AuditRepository(database, clock),

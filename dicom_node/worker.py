@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import structlog
 
+from dicom_node.closing import close_delivered
 from dicom_node.engine import Engine
 from dicom_node.intake import Intake
 from dicom_node.models_status import write_models_status
@@ -15,12 +16,10 @@ from dicom_node.outbound.delivery import Deliverer
 from pipeline.models.catalogue import ModelStatus
 from storage.clock import Clock
 from storage.deliveries import DeliveryRepository
-from storage.errors import ImpossibleTransition
 from storage.files import FileStore
 from storage.heartbeats import HeartbeatRepository
-from storage.lifecycle import ScanEvent, ScanState
+from storage.reviews import ReviewRepository
 from storage.scans import ScanRepository
-from storage.vocabulary import DeliveryState
 
 log = structlog.get_logger("worker")
 
@@ -40,6 +39,7 @@ class Worker:
         intake: Intake,
         deliverer: Deliverer,
         deliveries: DeliveryRepository,
+        reviews: ReviewRepository,
         scans: ScanRepository,
         heartbeats: HeartbeatRepository,
         files: FileStore,
@@ -55,6 +55,7 @@ class Worker:
         self._intake = intake
         self._deliverer = deliverer
         self._deliveries = deliveries
+        self._reviews = reviews
         self._scans = scans
         self._heartbeats = heartbeats
         self._files = files
@@ -102,24 +103,7 @@ class Worker:
 
     def _deliver(self) -> None:
         self._deliverer.deliver_due()
-        for scan in self._scans.in_states(ScanState.DELIVERING):
-            rows = self._deliveries.of_scan(scan.id)
-            if any(row.state is DeliveryState.OWED for row in rows):
-                continue
-            unsent = (DeliveryState.FAILED, DeliveryState.HELD)
-            refused = sorted({f"{row.destination}: {row.last_error}" for row in rows if row.state in unsent})
-            try:
-                if refused:
-                    text = "not delivered: " + "; ".join(refused) + "; mend the destination, then retry"
-                    self._scans.apply_event(scan.id, ScanEvent.FAIL, text, error_code="delivery-refused")
-                else:
-                    sent = {row.destination for row in rows}  # by fall-back, where something was replaced
-                    text = (
-                        "delivered to " + ", ".join(sorted(sent)) if sent else "done; no destination is owed anything"
-                    )
-                    self._scans.apply_event(scan.id, ScanEvent.DELIVERED, text)
-            except ImpossibleTransition:
-                continue  # another worker closed it
+        close_delivered(self._scans, self._deliveries, self._reviews)
 
     def _beat(self) -> None:
         self._heartbeats.beat(self._executor_id, "work")

@@ -88,11 +88,16 @@ class DeliveryRepository:
             held.state, held.last_error = DeliveryState.HELD.value, one_line(reason)
 
     def replace_by(self, delivery_id: int, kinds: Collection[str], reason: str) -> bool:
-        """Owe the destination its run's objects of these kinds in place of this one. False where there are none."""
+        """Owe the destination its run's objects of these kinds in place of this one. False where there are none.
+
+        Nor does anything take the place of one that is not owed any more.
+        """
         with self._database.write() as session:
             delivery = session.get(Delivery, delivery_id, with_for_update=True)
             if delivery is None:
                 raise NotFound("delivery", delivery_id)
+            if delivery.state != DeliveryState.OWED:
+                return False  # a review withheld it while it was being sent
             made = session.get_one(ResultObject, delivery.result_object_id)
             query = select(ResultObject.id).where(ResultObject.run_id == made.run_id)
             substitutes = list(session.scalars(query.where(ResultObject.kind.in_(list(kinds)))))

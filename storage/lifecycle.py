@@ -42,6 +42,7 @@ class ScanEvent(StrEnum):
     ANALYSED = "analysed"
     REPORTED = "reported"
     REVIEW = "review"
+    """The results may leave only once a review accepts them."""
     APPROVE = "approve"
     DELIVERED = "delivered"
     REJECT = "reject"
@@ -78,8 +79,10 @@ TRANSITIONS: Mapping[tuple[ScanState, ScanEvent], ScanState] = {
     (_S.REPORTING, _E.FAIL): _S.FAILED,
     (_S.AWAITING_REVIEW, _E.APPROVE): _S.DELIVERING,
     (_S.AWAITING_REVIEW, _E.RETRY): _S.READY,
+    (_S.AWAITING_REVIEW, _E.AMEND): _S.ASSEMBLING,
     (_S.AWAITING_REVIEW, _E.FAIL): _S.FAILED,
     (_S.DELIVERING, _E.DELIVERED): _S.DELIVERED,
+    (_S.DELIVERING, _E.REVIEW): _S.AWAITING_REVIEW,
     (_S.DELIVERING, _E.FAIL): _S.FAILED,
     (_S.DELIVERED, _E.AMEND): _S.ASSEMBLING,
     (_S.DELIVERED, _E.RETRY): _S.READY,
@@ -94,7 +97,7 @@ TRANSITIONS: Mapping[tuple[ScanState, ScanEvent], ScanState] = {
 OPEN_STATES: frozenset[ScanState] = frozenset({_S.RECEIVED, _S.ASSEMBLING})
 
 #: States in which a worker has frozen inputs: a late instance waits for the end of the run.
-RUNNING_STATES: frozenset[ScanState] = frozenset({_S.ANALYSING, _S.REPORTING, _S.AWAITING_REVIEW, _S.DELIVERING})
+RUNNING_STATES: frozenset[ScanState] = frozenset({_S.ANALYSING, _S.REPORTING, _S.DELIVERING})
 
 #: States in which nothing happens any more unless something new comes.
 END_STATES: frozenset[ScanState] = frozenset({_S.DELIVERED, _S.INELIGIBLE, _S.FAILED})

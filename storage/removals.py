@@ -29,7 +29,7 @@ from storage.vocabulary import CommitmentState, DeliveryState, ReportState, RunS
 _AT_ONCE = 50
 _MOST_CANDIDATES = 500
 #: A delivery that nothing is owed of; what is held back by a defect is not among them.
-_DONE = (DeliveryState.SENT.value, DeliveryState.REPLACED.value)
+_DONE = (DeliveryState.SENT.value, DeliveryState.REPLACED.value, DeliveryState.WITHDRAWN.value)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from storage.clock import Clock, utc_now
 from storage.database import Database
 from storage.errors import NotFound
 from storage.lifecycle import ScanState
+from storage.reviews import rejected_runs
 from storage.tables import Run, Scan, Study
 from storage.visit_tables import PatientVisit
 from storage.vocabulary import RunState
@@ -120,7 +121,9 @@ def _joined() -> Select[PatientVisit, str, str]:
 
 
 def _present() -> Select[PatientVisit, str, str]:
-    return _joined().join(Scan, Scan.id == Run.scan_id).where(Scan.run == Run.number, Run.state == RunState.DONE.value)
+    """What a study's present run says, where no radiologist rejected it."""
+    query = _joined().join(Scan, Scan.id == Run.scan_id).where(Scan.run == Run.number)
+    return query.where(Run.state == RunState.DONE.value, Run.id.not_in(rejected_runs()))
 
 
 def _row(visit: PatientVisit, scan_id: str, study_uid: str) -> VisitRow:

@@ -41,7 +41,8 @@ class DeliveryState(StrEnum):
     """`owed` until the destination took it (`sent`) or refused it for good (`failed`).
 
     `held`: it has a defect that the destination's lint profiles name, and is never sent. `replaced`: the destination
-    takes no object of this SOP class, and is owed its fall-back kinds instead.
+    takes no object of this SOP class, and is owed its fall-back kinds instead, or a later run's results take its place.
+    `waiting`: for a review that accepts it. `withdrawn`: rejected in a review before it was sent.
     """
 
     OWED = "owed"
@@ -49,6 +50,16 @@ class DeliveryState(StrEnum):
     FAILED = "failed"
     HELD = "held"
     REPLACED = "replaced"
+    WAITING = "waiting"
+    WITHDRAWN = "withdrawn"
+
+
+class ReviewVerdict(StrEnum):
+    """What a radiologist says of a run's results."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    ON_HOLD = "on-hold"
 
 
 class ConflictKind(StrEnum):

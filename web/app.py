@@ -27,6 +27,7 @@ from storage.pacs_answers import PacsAnswerRepository
 from storage.refusals import RefusalRepository
 from storage.removals import RemovalRepository
 from storage.requests import RequestRepository
+from storage.reviews import ReviewRepository
 from storage.run_figures import RunFigureRepository
 from storage.scan_care import ScanCareRepository
 from storage.scans import ScanRepository
@@ -62,6 +63,7 @@ from web.routes import (
     process_mri,
     refusals,
     retention,
+    reviews,
     scans,
     users,
 )
@@ -115,6 +117,7 @@ def create_app(
         studies=StudyRepository(database, clock),
         deliveries=DeliveryRepository(database, clock),
         requests=RequestRepository(database, clock),
+        reviews=(reviews_repository := ReviewRepository(database, clock)),
         answers=ModelAnswerRepository(database, clock),
         audit=AuditRepository(database, clock),
         files=files,
@@ -140,7 +143,7 @@ def create_app(
         hasher=hasher or PasswordHasher(),
         limits=LoginLimits(settings.limits_url),
         slices=SliceRenderer(),
-        metrics=Metrics(RunFigureRepository(database, clock)),
+        metrics=Metrics(RunFigureRepository(database, clock), reviews_repository.count_by_verdict),
         templates=make_templates(
             PACKAGE / "templates", notice=RESEARCH_NOTICE, roles=[role.value for role in SeriesRole]
         ),
@@ -158,7 +161,7 @@ def create_app(
     problems.install(app, respond)
     api = (
         auth, scans, compare, images, live, process_mri, users, deliveries, refusals, audit, dicomweb, health_routes,
-        model_routes, retention,
+        model_routes, retention, reviews,
     )  # fmt: skip
     for module in (*api, pages_sign_in, pages, pages_deliveries, page_actions):
         app.include_router(module.router)

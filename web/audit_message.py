@@ -54,6 +54,7 @@ KINDS: Mapping[str, _Kind] = MappingProxyType(
         "upload": _Kind(event=_IMPORT, code="C"),
         "store": _Kind(event=_IMPORT, code="C"),
         "fetch": _Kind(event=_IMPORT, code="C"),
+        "review": _Kind(event=_ACCESSED, code="U"),
         "correct": _Kind(event=_ACCESSED, code="U"),
         "delete-scan": _Kind(event=("110105", "DICOM Study Deleted"), code="D"),
         "erase-scan": _Kind(event=("110105", "DICOM Study Deleted"), code="D"),

@@ -23,6 +23,7 @@ from storage.pacs_answers import PacsAnswerRepository
 from storage.refusals import RefusalRepository
 from storage.removals import RemovalRepository
 from storage.requests import RequestRepository
+from storage.reviews import ReviewRepository
 from storage.scan_care import ScanCareRepository
 from storage.scan_rows import ScanRow
 from storage.scans import ScanRepository
@@ -61,6 +62,7 @@ class WebContext:
     studies: StudyRepository
     deliveries: DeliveryRepository
     requests: RequestRepository
+    reviews: ReviewRepository
     answers: ModelAnswerRepository
     audit: AuditRepository
     files: FileStore

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.run_figures import RunFigureRepository
+from storage.vocabulary import ReviewVerdict
 from web.access_log import AccessLog, Entry
 from web.health import HealthReport, InstalledModel
 from web.run_metrics import RunMetrics
@@ -17,8 +18,14 @@ from web.run_metrics import RunMetrics
 class Metrics:
     """A registry of its own, so that two applications in one process do not meet."""
 
-    def __init__(self, runs: RunFigureRepository | None = None) -> None:
+    def __init__(
+        self,
+        runs: RunFigureRepository | None = None,
+        reviews: Callable[[], Mapping[ReviewVerdict, int]] | None = None,
+    ) -> None:
         self._registry = CollectorRegistry()
+        self._reviews = reviews
+        self._verdicts = Gauge("btn_reviews", "Runs under each verdict.", ("verdict",), registry=self._registry)
         self._runs = None if runs is None else RunMetrics(self._registry, runs)
         self._requests = Counter(
             "btn_http_requests_total", "Answered requests.", ("method", "route", "status"), registry=self._registry
@@ -68,6 +75,8 @@ class Metrics:
         """Return the text exposition with the node's condition as it is now."""
         if self._runs is not None:
             self._runs.collect()
+        for verdict, count in {} if self._reviews is None else self._reviews().items():
+            self._verdicts.labels(verdict.value).set(count)
         for gauge in (self._models, self._owed, self._owed_to_age, self._states, self._model_ok, self._destination_ok):
             gauge.clear()  # what is gone since the last scrape is not to stay as it was
         for installed in models:

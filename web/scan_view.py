@@ -18,6 +18,7 @@ from web.delivery_view import deliveries_of, pacs_answers_of
 from web.files import available_downloads
 from web.result_view import headline
 from web.retention_view import retention_of
+from web.reviews import reviews_of
 from web.schemas import EventOut, ScanDetail, ScanSummary, SeriesOut
 
 _EVENTS_SHOWN = 200
@@ -73,6 +74,7 @@ def detail(context: WebContext, scan: ScanRow) -> ScanDetail:
         deliveries=deliveries_of(context, scan.id),
         pacs=pacs_answers_of(context, scan),
         retention=retention_of(context, scan),
+        review=reviews_of(context, scan).current,
         events=events_of(context, scan.id),
         downloads=available_downloads(context.files, run.id) if run else [],
     )

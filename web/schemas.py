@@ -11,6 +11,7 @@ from pipeline.volume import SeriesRole
 from storage.lifecycle import ScanState
 from web.outward_schemas import DeliveryOut, PacsAnswerOut
 from web.retention_schemas import RetentionOut
+from web.review_schemas import ReviewOut
 from web.schema_base import Schema
 
 
@@ -74,6 +75,7 @@ class ScanDetail(ScanSummary):
     deliveries: list[DeliveryOut]
     pacs: list[PacsAnswerOut] = Field(description="What each PACS that was asked says of the study.")
     retention: RetentionOut
+    review: ReviewOut | None = Field(description="The review that holds for these results.")
     events: list[EventOut]
     downloads: list[str]
 

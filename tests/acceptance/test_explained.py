@@ -106,6 +106,7 @@ def node(study: PhantomStudy, tmp_path_factory: pytest.TempPathFactory) -> Itera
         scans=store.scans,
         results=store.results,
         deliveries=store.deliveries,
+        reviews=store.reviews,
         files=store.files,
         models=lambda: truth_models(study),
         routing=Routing(kinds_by_destination={"pacs": ("SEG", "SR")}),

@@ -160,6 +160,7 @@ def made_by(folder: Path, paths: list[Path], study: PhantomStudy, models: Models
         scans=store.scans,
         results=store.results,
         deliveries=store.deliveries,
+        reviews=store.reviews,
         files=store.files,
         models=lambda: models,
         routing=Routing(kinds_by_destination={"pacs": ("SEG", "SR")}),

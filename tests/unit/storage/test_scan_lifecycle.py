@@ -17,6 +17,8 @@ STRAIGHT_ON = [
     (S.DELIVERED, E.AMEND, S.ASSEMBLING),
     (S.REPORTING, E.REVIEW, S.AWAITING_REVIEW),
     (S.AWAITING_REVIEW, E.APPROVE, S.DELIVERING),
+    (S.DELIVERING, E.REVIEW, S.AWAITING_REVIEW),
+    (S.AWAITING_REVIEW, E.AMEND, S.ASSEMBLING),
     (S.READY, E.UNCHANGED, S.DELIVERING),
     (S.FAILED, E.RETRY, S.READY),
 ]
@@ -47,9 +49,9 @@ def test_every_state_but_the_ends_can_fail_and_an_end_can_be_tried_again() -> No
     assert all(next_state(state, E.RETRY) is S.READY and (state, E.AMEND) in TRANSITIONS for state in END_STATES)
 
 
-def test_each_state_is_open_ready_running_or_an_end() -> None:
-    assert OPEN_STATES | {S.READY} | RUNNING_STATES | END_STATES == set(S)
-    assert len(OPEN_STATES) + 1 + len(RUNNING_STATES) + len(END_STATES) == len(S)
+def test_each_state_is_open_ready_awaiting_review_running_or_an_end() -> None:
+    assert OPEN_STATES | {S.READY, S.AWAITING_REVIEW} | RUNNING_STATES | END_STATES == set(S)
+    assert len(OPEN_STATES) + 2 + len(RUNNING_STATES) + len(END_STATES) == len(S)
 
 
 def test_targets_lists_where_an_event_leads() -> None:

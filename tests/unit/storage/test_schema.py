@@ -15,7 +15,8 @@ import storage.account_tables
 import storage.edge_tables
 import storage.model_tables
 import storage.outward_tables
-import storage.retention_tables  # noqa: F401  (its tables join the metadata)
+import storage.retention_tables
+import storage.review_tables  # noqa: F401  (their tables join the metadata)
 from storage.database import check_schema, upgrade
 from storage.engines import make_engine
 from storage.errors import PermanentStorageError, SchemaMismatch, StorageFault

@@ -44,6 +44,8 @@ API: dict[tuple[str, str], tuple[str, int]] = {
     ("GET", "/api/deliveries"): (SIGNED_IN, 200),
     ("POST", "/api/scans/{scan_id}/holds"): (CLINICAL, 422),
     ("POST", "/api/scans/{scan_id}/holds/{hold_id}/release"): (ADMIN, 404),
+    ("GET", "/api/scans/{scan_id}/reviews"): (SIGNED_IN, 200),
+    ("POST", "/api/scans/{scan_id}/reviews"): (CLINICAL, 422),
     ("GET", "/api/refusals"): (SIGNED_IN, 200),
     ("POST", "/dicom-web/studies"): (SIGNED_IN, 415),
     ("POST", "/dicom-web/studies/{study_uid}"): (SIGNED_IN, 415),
@@ -143,9 +145,9 @@ def test_an_absent_scan_is_not_found_and_a_stranger_is_not_told(
     if "{scan_id}" not in path:
         return
     url = path.format(scan_id="0" * 36, index=0, key="report.json", stage="detect", delivery_id=1, hold_id=1)
-    body: dict[str, Any] = (
-        {"json": {"roles": {"1.2": "T1"}} if path.endswith("/roles") else {}} if method == "PUT" else {}
-    )
+    needed = {("PUT", "roles"): {"roles": {"1.2": "T1"}}, ("POST", "reviews"): {"verdict": "accepted"}}
+    given = needed.get((method, path.rpartition("/")[2]), {} if method == "PUT" else None)
+    body: dict[str, Any] = {} if given is None else {"json": given}
     assert shared_client.request(method, url, **body).status_code == 401
     role = Role.ADMIN if API[method, path][0] == ADMIN else Role.DOCTOR
     answer = shared_client.request(method, url, headers=shared_node.bearer(shared_client, role), **body)
