@@ -119,6 +119,7 @@ class ReviewSection(Section):
     """What radiologists say of results."""
 
     before_sending: bool = False
+    organization: str = Field("", max_length=64)
 
 
 class FollowUpSection(Section):

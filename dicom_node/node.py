@@ -134,6 +134,7 @@ def build_worker(
     from dicom_node.results.stamp import EncodingOptions
     from dicom_node.routing import Routing
     from dicom_node.runs import RunSteps
+    from dicom_node.verification import ReviewFollowUp
     from dicom_node.worker import Worker
     from pipeline.models.roster import answer_digest
 
@@ -150,6 +151,11 @@ def build_worker(
     follow_ups = FollowUps(visits=store.visits, studies=store.studies, files=store.files)
     compare = config.follow_up.compare
     waits_s = config.follow_up.wait_s if compare and config.follow_up.fetch_priors else 0.0
+    routing = Routing(
+        kinds_by_destination={destination.name: destination.kinds for destination in config.destinations},
+        fallbacks={destination.name: destination.fallback for destination in config.destinations},
+        profiles={destination.name: destination.lint for destination in config.destinations},
+    )
     steps = RunSteps(
         studies=store.studies,
         scans=store.scans,
@@ -159,11 +165,7 @@ def build_worker(
         review_first=config.review.before_sending,
         files=store.files,
         models=lambda: loaded["models"],
-        routing=Routing(
-            kinds_by_destination={destination.name: destination.kinds for destination in config.destinations},
-            fallbacks={destination.name: destination.fallback for destination in config.destinations},
-            profiles={destination.name: destination.lint for destination in config.destinations},
-        ),
+        routing=routing,
         options=EncodingOptions(**config.results.model_dump()),
         software_version=version("brain-tumor-node"),
         follow_ups=follow_ups if compare else None,
@@ -218,6 +220,14 @@ def build_worker(
         clock=clock,
     )
     deliverer = build_deliverer(config, store, clock)
+    follow_up = ReviewFollowUp(
+        reviews=store.reviews,
+        results=store.results,
+        deliveries=store.deliveries,
+        files=store.files,
+        routing=routing,
+        organization=config.review.organization,
+    )
     return Worker(
         engine=engine,
         intake=intake,
@@ -232,7 +242,7 @@ def build_worker(
         intake_every_s=config.assembly.poll_s,
         deliver_every_s=config.delivery.poll_s,
         takeover_after_s=config.engine.takeover_after_s,
-        also=outward_loops(config, store, clock),
+        also=[("review", follow_up.tick, config.delivery.poll_s), *outward_loops(config, store, clock)],
         clock=clock,
     )
 

@@ -23,6 +23,7 @@ from storage.vocabulary import Source
 
 REPORT = "report.json"
 SEGMENTATION = "segmentation.nii.gz"
+LINT = "lint.json"
 
 
 def report_of(folder: Path, told: Mapping[str, Any]) -> Report:

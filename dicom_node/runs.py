@@ -24,7 +24,7 @@ from dicom_node.results.encoders import encode_checked
 from dicom_node.results.stamp import EncodingOptions, PredecessorDocument, RunStamp
 from dicom_node.results.written_report import subject_of, write_report
 from dicom_node.routing import Routing
-from dicom_node.run_inputs import REPORT, SEGMENTATION, report_of, uploaded_volumes
+from dicom_node.run_inputs import LINT, REPORT, SEGMENTATION, report_of, uploaded_volumes
 from dicom_node.study import StudyIneligible, StudyReading, evidence_from_record, evidence_record, read_study
 from dicom_node.study_rows import study_files
 from pipeline.analysis import analyse
@@ -48,7 +48,6 @@ from web.result_view import headline
 log = structlog.get_logger("runs")
 
 EVIDENCE = "evidence.json"
-LINT = "lint.json"
 
 #: Share of the progress bar at which each stage of the analysis ends, in percent.
 _STAGE_ENDS = {Stage.PREPARE: 35, Stage.DETECT: 45, Stage.CLASSIFY: 50, Stage.SEGMENT: 80, Stage.MEASURE: 85}

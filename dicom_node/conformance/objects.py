@@ -99,7 +99,9 @@ def _report() -> str:
         "probabilities, volumes with "
         "their range, diameters, references to the SEG and its segments. Completion Flag COMPLETE or PARTIAL, "
         "Verification Flag "
-        "UNVERIFIED, Preliminary Flag PRELIMINARY. A later run of the study names the SR it replaces in "
+        "UNVERIFIED, Preliminary Flag PRELIMINARY; where a review accepted the results and the site names its "
+        "organization, an amended SR with VERIFIED, FINAL and the reviewer as Verifying Observer follows. "
+        "A later run of the study names the SR it replaces in "
         "Predecessor Documents "
         "Sequence.",
         f"Each carries: '{RESEARCH_NOTICE}'",

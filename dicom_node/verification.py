@@ -1,0 +1,95 @@
+"""What follows from a review: accepted SRs go out again, verified, where the site says who answers for that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import structlog
+from pydicom import dcmread
+
+from dicom_node.result_kinds import ResultKind
+from dicom_node.results.verified import Verification, can_be_verified, verified
+from dicom_node.routing import Routing
+from dicom_node.run_inputs import LINT
+from storage.deliveries import DeliveryRepository
+from storage.files import FileStore
+from storage.results import ResultRecord, ResultRepository, ResultRow
+from storage.reviews import ReviewRepository, ReviewRow
+from storage.vocabulary import ReviewVerdict
+
+log = structlog.get_logger("verification")
+
+_DOCUMENTS = (ResultKind.SR.value, ResultKind.SR_VIEWER.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewFollowUp:
+    """Carries out what reviews ask for. organization: what verifying observers answer to; empty verifies nothing.
+
+    A pass that was cut off is done again: the same review of the same document gives the same object.
+    """
+
+    reviews: ReviewRepository
+    results: ResultRepository
+    deliveries: DeliveryRepository
+    files: FileStore
+    routing: Routing
+    organization: str
+
+    def tick(self) -> None:
+        """One pass over the reviews that hold and have not been followed up."""
+        for review in self.reviews.to_carry_out():
+            if review.verdict is ReviewVerdict.ACCEPTED:
+                self._verify(review)
+            self.reviews.mark_carried_out(review.id)
+
+    def _verify(self, review: ReviewRow) -> None:
+        verification = Verification(
+            observer=review.reviewer_name,
+            organization=self.organization,
+            at=review.at,
+            key=f"{review.run_id}/{review.id}",
+        )
+        if not verification.is_attributable:
+            log.info("not verified: no organization or no name", run=review.run_id, review=review.id)
+            return
+        lint_file = self.files.run_folder(review.run_id) / LINT
+        found = json.loads(lint_file.read_bytes()) if lint_file.is_file() else {}
+        # As the node made them: a verification amends the analysis, not another person's verification.
+        made = [row for row in self.results.of_run(review.run_id) if not row.path.endswith(_SUFFIX)]
+        for source in (row for row in made if row.kind in _DOCUMENTS):
+            dataset = dcmread(self.files.abspath(source.path))
+            if not can_be_verified(dataset):
+                log.info("not verified: the document is partial", run=review.run_id, kind=source.kind)
+                continue
+            amended = verified(source.kind, dataset, verification)
+            data = amended.to_bytes()
+            name = f"{source.kind.lower()}-{review.id}{_SUFFIX}"
+            kept = self.results.upsert(
+                ResultRecord(
+                    run_id=review.run_id,
+                    kind=source.kind,
+                    sop_instance_uid=amended.sop_instance_uid,
+                    sop_class_uid=amended.sop_class_uid,
+                    series_instance_uid=amended.series_instance_uid,
+                    path=self.files.write_result(review.run_id, name, data),
+                    size=len(data),
+                    sha256=hashlib.sha256(data).hexdigest(),
+                )
+            )
+            self._owe(source, kept, found)
+            log.info("verified", run=review.run_id, kind=source.kind, review=review.id)
+
+    def _owe(self, source: ResultRow, kept: ResultRow, found: dict[str, list[dict[str, object]]]) -> None:
+        """To whom the amended one's source was owed, or it is held as that was: their content is the same."""
+        for destination in self.routing.destinations(source.kind):
+            held = self.routing.held(destination, found.get(source.sop_instance_uid, []))
+            if held:
+                self.deliveries.hold(kept.id, destination, held)
+            else:
+                self.deliveries.owe(kept.id, [destination])
+
+
+_SUFFIX = "-verified.dcm"
