@@ -53,7 +53,7 @@ class NodeConfig(BaseSettings):
     assembly: AssemblySection = AssemblySection()  # type: ignore[call-arg]
     models: ModelsSection = ModelsSection()  # type: ignore[call-arg]
     results: ResultsSection = ResultsSection()  # type: ignore[call-arg]
-    review: ReviewSection = ReviewSection()
+    review: ReviewSection = ReviewSection()  # type: ignore[call-arg]
     follow_up: FollowUpSection = FollowUpSection()  # type: ignore[call-arg]
     destinations: tuple[DestinationSection, ...] = ()
     delivery: DeliverySection = DeliverySection()  # type: ignore[call-arg]
