@@ -135,6 +135,7 @@ def build_worker(
     from dicom_node.routing import Routing
     from dicom_node.runs import RunSteps
     from dicom_node.verification import ReviewFollowUp
+    from dicom_node.viewing import Views
     from dicom_node.worker import Worker
     from pipeline.models.roster import answer_digest
 
@@ -193,7 +194,10 @@ def build_worker(
         give_way=comparisons.give_way,
     )
 
+    views = Views(scans=store.scans, studies=store.studies, files=store.files, give_way=comparisons.give_way)
+
     def after_run(run_id: str) -> None:
+        views.make(run_id)
         if config.models.explain:
             explanations.explain(run_id)
         comparisons.record(run_id)

@@ -1,7 +1,7 @@
 """One analysis run, step by step: assign, analyse, encode, publish. Each step may be run twice and does no harm.
 
 Between the steps only files in the run's folder and rows: `series-roles.json`, `report.json`, `segmentation.nii.gz`,
-`reference.nii.gz`, `evidence.json`, then the result objects.
+`reference.nii.gz`, `space.npz`, `evidence.json`, then the result objects.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from dicom_node.routing import Routing
 from dicom_node.run_inputs import LINT, REPORT, SEGMENTATION, report_of, uploaded_volumes
 from dicom_node.study import StudyIneligible, StudyReading, evidence_from_record, evidence_record, read_study
 from dicom_node.study_rows import study_files
+from dicom_node.viewing import SPACE
 from pipeline.analysis import analyse
 from pipeline.models.protocols import Models
 from pipeline.nifti import load_nifti_volume, save_labels, save_volume
@@ -177,6 +178,8 @@ class RunSteps:
         slices = telling_slices(report)
         if slices is not None:
             self._files.write_result(run_id, TELLING, slices)
+        if report.space is not None:
+            self._files.write_result(run_id, SPACE, report.space.to_bytes())
         self._files.write_result(run_id, REPORT, _json(told))
 
     def encode(self, run_id: str) -> None:

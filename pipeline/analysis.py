@@ -108,6 +108,7 @@ class _Analysis:
             choices=tuple(self._choices),
             brain=known.brain,
             bidimensional=known.bidimensional,
+            space=study.space(),
         )
 
     @contextmanager

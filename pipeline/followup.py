@@ -73,11 +73,16 @@ class Visit:
 
 @dataclass(frozen=True, kw_only=True)
 class Alignment:
-    """How the visit before was laid on this one: rigid, by the two reference series."""
+    """How the visit before was laid on this one: rigid, by the two reference series.
+
+    to_previous: rows of the 4 x 4 from a point of this visit's reference to that of the visit before, RAS+ mm; empty in
+    reports of older releases.
+    """
 
     rotation_deg: float
     translation_mm: float
     overlap: float
+    to_previous: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,12 +59,16 @@ def follow_up_from_dict(values: Json | None) -> FollowUp | None:
         return None
     return FollowUp(
         visits=tuple(visit_from_dict(visit) for visit in values["visits"]),
-        alignment=None if values["alignment"] is None else Alignment(**values["alignment"]),
+        alignment=None if values["alignment"] is None else _alignment_from_dict(values["alignment"]),
         changes=tuple(ChangeRow(**row) for row in values["changes"]),
         diameters=_response_from_dict(values["diameters"]),
         volume=_response_from_dict(values["volume"]),
         note=values["note"],
     )
+
+
+def _alignment_from_dict(values: Json) -> Alignment:
+    return Alignment(**{**values, "to_previous": tuple(tuple(row) for row in values.get("to_previous", ()))})
 
 
 def _response_to_dict(response: Response | None) -> Json | None:

@@ -56,13 +56,22 @@ def save_volume(path: Path, volume: Volume) -> None:
     _save(path, volume.voxels, volume.grid)
 
 
+def greys_bytes(greys: NDArray[np.uint8], grid: Grid) -> bytes:
+    """A picture in 256 greys as the bytes of a uint8 .nii.gz file."""
+    return gzip.compress(_image(greys, grid).to_bytes(), compresslevel=1, mtime=0)
+
+
 def _save(path: Path, array: NDArray[np.uint8] | FloatArray, grid: Grid) -> None:
+    nib.save(_image(array, grid), path)
+
+
+def _image(array: NDArray[np.uint8] | FloatArray, grid: Grid) -> nib.Nifti1Image:
     image = nib.Nifti1Image(array, grid.affine)
     image.set_sform(grid.affine, code=1)
     # A qform holds no shear; nibabel stores the nearest rotation, and the sform, read first, stays exact.
     image.set_qform(grid.affine, code=1, strip_shears=True)
     image.header.set_xyzt_units("mm")
-    nib.save(image, path)
+    return image
 
 
 def _read(path: Path) -> tuple[NDArray[np.float64], Grid]:

@@ -24,6 +24,7 @@ from pipeline.grids import (
 from pipeline.intensity import zscore_in_mask
 from pipeline.registration import register_rigid
 from pipeline.report import Flag, RegistrationResult
+from pipeline.study_space import StudySpace
 from pipeline.volume import CHANNEL_ORDER, REFERENCE_ORDER, FloatArray, Grid, LabelArray, SeriesRole, Volume
 
 #: A series that shows less than this of the reference's head cannot tell where all of the brain is.
@@ -60,6 +61,14 @@ class PreparedStudy:
         if role not in self._on_grid:
             self._on_grid[role] = resample(self.volumes[role], self.grid, self.transforms[role])
         return self._on_grid[role]
+
+    def space(self) -> StudySpace:
+        """Where the series and the brain lie, for who lays them on one another again."""
+        matrices = {}
+        for role, transform in self.transforms.items():
+            matrices[role] = np.eye(4)
+            matrices[role][:3, :3], matrices[role][:3, 3] = transform.rotation, transform.translation
+        return StudySpace(to_series=matrices, brain=self.brain, grid=self.grid)
 
     def channels(self, spacing_mm: float, intensities: str = "brain-zscore") -> tuple[FloatArray, Grid]:
         """(4, I, J, K) in `CHANNEL_ORDER` and its isotropic grid. A role not in `volumes` is a channel of zeros.

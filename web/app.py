@@ -59,6 +59,7 @@ from web.routes import (
     page_actions,
     pages,
     pages_deliveries,
+    pages_images,
     pages_sign_in,
     process_mri,
     refusals,
@@ -163,7 +164,7 @@ def create_app(
         auth, scans, compare, images, live, process_mri, users, deliveries, refusals, audit, dicomweb, health_routes,
         model_routes, retention, reviews,
     )  # fmt: skip
-    for module in (*api, pages_sign_in, pages, pages_deliveries, page_actions):
+    for module in (*api, pages_sign_in, pages, pages_deliveries, pages_images, page_actions):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=PACKAGE / "static"), name="static")
     complete_openapi(app)

@@ -6,19 +6,48 @@ import io
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.overlay import Plane, overlay_slice, slice_count
-from pipeline.volume import Grid, LabelArray, Volume
+from pipeline.volume import Grid, LabelArray, SeriesRole, Volume
 
 REFERENCE_FILE = "reference.nii.gz"
 SEGMENTATION_FILE = "segmentation.nii.gz"
-_KEPT_RUNS = 2
+_KEPT = 4
+
+
+class ViewVolume(StrEnum):
+    """A volume of a run that a viewer may load: a series on the reference's grid, the brain alone, the labels."""
+
+    T1 = "T1"
+    T1CE = "T1CE"
+    T2 = "T2"
+    FLAIR = "FLAIR"
+    BRAIN = "BRAIN"
+    LABELS = "LABELS"
+
+
+def volume_file(folder: Path, name: ViewVolume, reference_role: str) -> Path | None:
+    """Return the NIfTI file of a run to show, None where it has none (yet). The reference series is always there."""
+    if name is ViewVolume.LABELS:
+        path = folder / SEGMENTATION_FILE
+    else:
+        path = folder / f"view-{name.lower()}.nii.gz"
+        if name == reference_role and not path.is_file():
+            path = folder / REFERENCE_FILE
+    return path if path.is_file() and not path.is_symlink() else None
+
+
+def shown_series(folder: Path, reference_role: str) -> list[SeriesRole]:
+    """Return the series that can be looked at on the reference's grid."""
+    return [role for role in SeriesRole if volume_file(folder, ViewVolume(role.value), reference_role)]
 
 
 class NoImages(LookupError):
@@ -35,20 +64,20 @@ class NoSuchSlice(LookupError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunImages:
-    """A run's reference volume and its labels on the same grid; None where nothing was segmented."""
+    """A series of a run on the reference's grid, and its labels on the same; None where nothing was segmented."""
 
     reference: Volume
     labels: LabelArray | None
 
 
-def load_run_images(folder: Path) -> RunImages:
-    """Read the two NIfTI files of one run.
+def load_run_images(folder: Path, file: str = REFERENCE_FILE) -> RunImages:
+    """Read two NIfTI files of one run. file: of the series to show.
 
     Raises:
-        NoImages: no reference file, or one that cannot be read.
+        NoImages: no such file, or one that cannot be read.
     """
     try:
-        image = nib.Nifti1Image.from_filename(folder / REFERENCE_FILE)
+        image = nib.Nifti1Image.from_filename(folder / file)
         reference = Volume(
             voxels=np.asarray(image.dataobj, dtype=np.float32), grid=Grid(shape=image.shape, affine=image.affine)
         )
@@ -94,7 +123,7 @@ class SliceRenderer:
     """Renders slices, keeping the volumes of the runs looked at last. Threads may share one."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[Path, int], RunImages] = OrderedDict()
+        self._kept: OrderedDict[tuple[Path, str, int], RunImages] = OrderedDict()
         self._lock = threading.Lock()
 
     def planes(self, folder: Path) -> Planes:
@@ -103,37 +132,46 @@ class SliceRenderer:
         Raises:
             NoImages: as `load_run_images`.
         """
-        images = self._images(folder)
+        images = self.images(folder)
         return Planes(planes=tuple(_view(images, plane) for plane in Plane), has_labels=images.labels is not None)
 
-    def png(self, folder: Path, plane: Plane, index: int, opacity: float) -> bytes:
-        """Return one slice as PNG. opacity: of the segmentation, 0 (none) to 1.
+    def png(self, folder: Path, plane: Plane, index: int, opacity: float, file: str = REFERENCE_FILE) -> bytes:
+        """Return one slice as PNG. opacity: of the segmentation, 0 (none) to 1. file: of the series to show.
 
         Raises:
             NoImages: as `load_run_images`. NoSuchSlice: the index lies outside the volume.
         """
-        images = self._images(folder)
+        images = self.images(folder, file)
         count = slice_count(images.reference.grid, plane)
         if not 0 <= index < count:
             raise NoSuchSlice(count)
         labels = images.labels if opacity > 0 else None
-        pixels = overlay_slice(images.reference, labels, plane, index, opacity)
-        encoded = io.BytesIO()
-        Image.fromarray(pixels).save(encoded, "PNG", compress_level=3)
-        return encoded.getvalue()
+        return encoded(overlay_slice(images.reference, labels, plane, index, opacity))
 
-    def _images(self, folder: Path) -> RunImages:
+    def images(self, folder: Path, file: str = REFERENCE_FILE) -> RunImages:
+        """Return a run's images, read once while they are looked at.
+
+        Raises:
+            NoImages: as `load_run_images`.
+        """
         try:
-            key = (folder, (folder / REFERENCE_FILE).stat().st_mtime_ns)
+            key = (folder, file, (folder / file).stat().st_mtime_ns)
         except OSError as error:
-            raise NoImages("the run has no reference series on disk") from error
+            raise NoImages("the run has no such series on disk") from error
         # One reader at a time: a page asks for several slices of a scan at once, and one reading serves them all.
         with self._lock:
-            images = self._kept.pop(key, None) or load_run_images(folder)
+            images = self._kept.pop(key, None) or load_run_images(folder, file)
             self._kept[key] = images
-            while len(self._kept) > _KEPT_RUNS:
+            while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return images
+
+
+def encoded(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a picture, uint8 (H, W, 3), as PNG."""
+    stored = io.BytesIO()
+    Image.fromarray(pixels).save(stored, "PNG", compress_level=3)
+    return stored.getvalue()
 
 
 def _view(images: RunImages, plane: Plane) -> PlaneView:

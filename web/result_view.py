@@ -15,6 +15,12 @@ _STAGES = {
     "segment": "Segmentation",
     "measure": "Measurement",
 }
+#: Of all quantities of a report, those of the table. docs/measurements.md has the others.
+_COLUMNS = {
+    "volume": "volume_ml",
+    "longest axial diameter": "longest_mm",
+    "perpendicular axial diameter": "perpendicular_mm",
+}
 _REGION_NAMES = {
     "WT": "Whole tumour",
     "TC": "Tumour core",
@@ -203,24 +209,21 @@ def _measures(part: object) -> tuple[MeasureRow, ...]:
             continue
         lesion = one.get("lesion")
         key = (int(lesion) if isinstance(lesion, int) else 0, str(one.get("subject", "")))
-        column = _column(str(one.get("quantity", "")))
+        column = _COLUMNS.get(str(one.get("quantity", "")))
+        if column is None:
+            continue
         cells.setdefault(key, {})[column] = number
         for end in ("low", "high"):
             if (limit := _number(one.get(end))) is not None:
                 cells[key][f"{column}_{end}"] = limit
-    return tuple(_row(lesion, subject, cells[lesion, subject]) for lesion, subject in _ordered(cells))
+    rows = (_row(lesion, subject, cells[lesion, subject]) for lesion, subject in _ordered(cells))
+    # A lesion without a compartment would fill the table with noughts.
+    return tuple(row for row in rows if row.lesion is None or row.volume_ml or row.longest_mm)
 
 
 def _ordered(keys: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
     order = list(_REGION_NAMES)
     return sorted(keys, key=lambda key: (key[0], order.index(key[1]) if key[1] in order else len(order)))
-
-
-def _column(quantity: str) -> str:
-    word = quantity.casefold()
-    if "perpendicular" in word:
-        return "perpendicular_mm"
-    return "longest_mm" if "diameter" in word else "volume_ml" if "volume" in word else word
 
 
 def _row(lesion: int, subject: str, cells: Mapping[str, float]) -> MeasureRow:

@@ -138,6 +138,9 @@ class ImagesOut(Schema):
 
     axes: list[AxisOut]
     has_segmentation: bool
+    series: list[str] = Field(description="Roles of the series that can be shown, all on the reference's grid.")
+    has_brain: bool = Field(description="The volume BRAIN is there: the reference series inside the brain alone.")
+    reference_series: str = Field(description="The role of the series that everything is laid on.")
 
 
 class LiveOut(Schema):

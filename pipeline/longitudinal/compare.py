@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import RegistrationFailed
 from pipeline.followup import Alignment, FollowUp, Visit
+from pipeline.geometry import RigidTransform
 from pipeline.longitudinal.matching import match_lesions
 from pipeline.longitudinal.tracking import Tracks, first_tracks, hand_on
 from pipeline.longitudinal.visits import change_table, responses, visit_of
@@ -83,6 +84,7 @@ def followed(
                 rotation_deg=found.transform.rotation_deg,
                 translation_mm=found.transform.displacement_mm(centre),
                 overlap=found.overlap,
+                to_previous=_rows(found.transform),
             )
     visits = (*earlier, visit_of(report, tracks, key=key, study_uid=study_uid, day=day))
     lesions = tuple(
@@ -100,3 +102,9 @@ def followed(
         note=note,
     )
     return replace(report, lesions=lesions, follow_up=follow_up)
+
+
+def _rows(transform: RigidTransform) -> tuple[tuple[float, ...], ...]:
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = transform.rotation, transform.translation
+    return tuple(tuple(row) for row in matrix.tolist())

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from pipeline.overlay import Plane
+from pipeline.volume import SeriesRole
 from storage.runs import RunRow
 from web import scan_requests
 from web.attention_view import AttentionStage, attention_file
 from web.context import WebContext
 from web.dependencies import Context, Session, SignedIn
 from web.files import DOWNLOADS, download_path
-from web.images import NoImages, NoSuchSlice
+from web.images import REFERENCE_FILE, NoImages, NoSuchSlice, ViewVolume, shown_series, volume_file
 from web.problems import Problem, documented
 from web.routes.scans import ScanId
 from web.scan_view import last_finished_run
@@ -32,6 +34,9 @@ _FILE: dict[int | str, dict[str, Any]] = {
 }
 
 
+ShownSeries = Annotated[SeriesRole | None, Query(description="Which series to show; the reference without it.")]
+
+
 def _run(context: WebContext, scan_id: str) -> RunRow:
     scan_requests.find_scan(context, scan_id)
     run = last_finished_run(context, scan_id)
@@ -42,25 +47,42 @@ def _run(context: WebContext, scan_id: str) -> RunRow:
 
 @router.get("/{scan_id}/images", responses=documented(401, 404, 422))
 def images(scan_id: ScanId, context: Context, _session: SignedIn) -> ImagesOut:
-    """Tell how many slices each plane has, which one to show first, and what lies at the edges of the picture."""
+    """Tell how many slices each plane has, which to show first, what lies at the picture's edges, and which series."""
     run = _run(context, scan_id)
+    folder, reference = context.files.run_folder(run.id), _reference(context, scan_id)
     try:
-        planes = context.slices.planes(context.files.run_folder(run.id))
+        planes = context.slices.planes(folder)
     except NoImages as error:
         raise Problem(404, "no-images", f"{error}.".capitalize()) from error
     return ImagesOut(
         axes=[AxisOut(axis=p.plane.value, count=p.count, start=p.start, sides=dict(p.sides)) for p in planes.planes],
         has_segmentation=planes.has_labels,
+        series=[role.value for role in shown_series(folder, reference)],
+        has_brain=volume_file(folder, ViewVolume.BRAIN, reference) is not None,
+        reference_series=reference,
     )
 
 
+def _reference(context: WebContext, scan_id: str) -> str:
+    """The role of the reference series, by the results that the scan has."""
+    return str((scan_requests.find_scan(context, scan_id).results or {}).get("reference_role", ""))
+
+
 def _png(
-    context: WebContext, request: Request, session: Session, scan_id: str, axis: Plane, index: int, opacity: float
+    context: WebContext,
+    request: Request,
+    session: Session,
+    scan_id: str,
+    axis: Plane,
+    index: int,
+    opacity: float,
+    series: SeriesRole | None,
 ) -> Response:
     run = _run(context, scan_id)
     record_view(context, request, "view-images", user=session.user, scan_id=scan_id)
+    file = _volume(context, scan_id, run, ViewVolume(series.value)).name if series else REFERENCE_FILE
     try:
-        png = context.slices.png(context.files.run_folder(run.id), axis, index, opacity)
+        png = context.slices.png(context.files.run_folder(run.id), axis, index, opacity, file)
     except NoImages as error:
         raise Problem(404, "no-images", f"{error}.".capitalize()) from error
     except NoSuchSlice as error:
@@ -76,10 +98,11 @@ def slice_png(
     context: Context,
     session: SignedIn,
     axis: Plane = Plane.AXIAL,
+    series: ShownSeries = None,
     opacity: Annotated[float, Query(ge=0, le=1, allow_inf_nan=False, description="Has no effect here.")] = 0.0,
 ) -> Response:
-    """Return one slice of the reference series as PNG."""
-    return _png(context, request, session, scan_id, axis, index, 0.0)
+    """Return one slice of the reference series, or of another laid on it, as PNG."""
+    return _png(context, request, session, scan_id, axis, index, 0.0, series)
 
 
 @router.get("/{scan_id}/segmentation/{index}", response_class=Response, responses=_PNG | documented(401, 404, 422))
@@ -90,10 +113,26 @@ def segmentation_png(
     context: Context,
     session: SignedIn,
     axis: Plane = Plane.AXIAL,
+    series: ShownSeries = None,
     opacity: Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)] = 0.45,
 ) -> Response:
     """Return one slice with the segmentation laid over it as PNG."""
-    return _png(context, request, session, scan_id, axis, index, opacity)
+    return _png(context, request, session, scan_id, axis, index, opacity, series)
+
+
+def _volume(context: WebContext, scan_id: str, run: RunRow, name: ViewVolume) -> FilePath:
+    path = volume_file(context.files.run_folder(run.id), name, _reference(context, scan_id))
+    if path is None:
+        raise Problem(404, "no-series", "There is no such volume; all but the reference come some time after results.")
+    return path
+
+
+@router.get("/{scan_id}/volume/{name}", response_class=FileResponse, responses=_FILE | documented(401, 404, 422))
+def volume(scan_id: ScanId, name: ViewVolume, request: Request, context: Context, session: SignedIn) -> FileResponse:
+    """Return a volume for a viewer as .nii.gz on the reference's grid: a series in 256 greys, the brain, the labels."""
+    run = _run(context, scan_id)
+    record_view(context, request, "view-images", user=session.user, scan_id=scan_id)
+    return FileResponse(_volume(context, scan_id, run, name), media_type="application/gzip")
 
 
 @router.get("/{scan_id}/attention/{stage}", response_class=Response, responses=_PNG | documented(401, 404, 422))

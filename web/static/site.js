@@ -1,73 +1,5 @@
-// The slice viewer and the upload form. Pages work without this file, except for the slices.
+// The upload form. It works without this file too.
 "use strict";
-
-function viewer(root) {
-  const scan = encodeURIComponent(root.dataset.scan);
-  const image = root.querySelector("#slice");
-  const note = root.querySelector("#slice-note");
-  const index = root.querySelector("#index");
-  const opacity = root.querySelector("#opacity");
-  const overlay = root.querySelector("#overlay");
-  const sides = Object.fromEntries(["left", "right", "up", "down"].map((s) => [s, root.querySelector(`.side.${s}`)]));
-  let axes = {};
-  let wanted = 0;
-  const places = {};
-
-  const axis = () => root.querySelector("input[name=axis]:checked").value;
-  const address = (i) => {
-    const kind = overlay.checked && !overlay.disabled ? "segmentation" : "slice";
-    return `/api/scans/${scan}/${kind}/${i}?axis=${axis()}&opacity=${opacity.value / 100}`;
-  };
-
-  async function show() {
-    const mine = ++wanted;
-    const i = Number(index.value);
-    places[axis()] = i;
-    root.querySelector("#index-out").value = `${i + 1} of ${axes[axis()].count}`;
-    root.querySelector("#opacity-out").value = `${opacity.value} %`;
-    const next = new Image();
-    next.src = address(i);
-    try {
-      await next.decode();
-    } catch {
-      if (mine === wanted) { note.textContent = "This slice could not be loaded."; note.hidden = false; }
-      return;
-    }
-    if (mine !== wanted) return;
-    image.src = next.src;
-    image.alt = `${axis()} slice ${i + 1} of ${axes[axis()].count}${overlay.checked && !overlay.disabled ? " with the segmentation over it" : ""}`;
-    image.hidden = false;
-    note.hidden = true;
-  }
-
-  let pending = 0;
-  const soon = () => { cancelAnimationFrame(pending); pending = requestAnimationFrame(show); };
-
-  function plane() {
-    const one = axes[axis()];
-    index.max = one.count - 1;
-    index.value = places[axis()] ?? one.start;
-    for (const [side, element] of Object.entries(sides)) element.textContent = one.sides[side] ?? "";
-    soon();
-  }
-
-  fetch(`/api/scans/${scan}/images`, { headers: { Accept: "application/json" } })
-    .then((answer) => (answer.ok ? answer.json() : Promise.reject(answer)))
-    .then((found) => {
-      axes = Object.fromEntries(found.axes.map((one) => [one.axis, one]));
-      overlay.disabled = !found.hasSegmentation;
-      overlay.checked = found.hasSegmentation;
-      for (const control of [index, opacity, overlay]) control.addEventListener("input", soon);
-      root.querySelectorAll("input[name=axis]").forEach((one) => one.addEventListener("change", plane));
-      root.querySelector(".stage").addEventListener("wheel", (event) => {
-        event.preventDefault();
-        index.value = Number(index.value) + Math.sign(event.deltaY);
-        soon();
-      }, { passive: false });
-      plane();
-    })
-    .catch(() => { note.textContent = "The images could not be loaded."; });
-}
 
 function size(bytes) {
   return bytes < 1024 * 1024 ? `${Math.ceil(bytes / 1024)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
@@ -138,5 +70,4 @@ function uploadForm(form) {
   });
 }
 
-document.querySelectorAll("#viewer").forEach(viewer);
 document.querySelectorAll("form#upload").forEach(uploadForm);

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from pipeline.nifti import save_labels, save_volume
+from pipeline.nifti import greys_bytes, save_labels, save_volume
 from pipeline.overlay import Plane
 from pipeline.report import ModelIdentity, Segmentation
 from pipeline.volume import Grid, Volume
@@ -109,3 +109,38 @@ def test_a_damaged_reference_is_told(tmp_path: Path) -> None:
     (tmp_path / "reference.nii.gz").write_bytes(b"no image")
     with pytest.raises(NoImages):
         load_run_images(tmp_path)
+
+
+def test_a_series_laid_on_the_reference_is_shown_once_it_is_there(node: Any, client: TestClient) -> None:
+    doctor, scan = node.bearer(client), node.finished()
+    base = f"/api/scans/{scan.id}"
+    found = client.get(f"{base}/images", headers=doctor).json()
+    assert (found["series"], found["referenceSeries"], found["hasBrain"]) == (["T1"], "T1", False)
+    assert client.get(f"{base}/slice/5?series=FLAIR", headers=doctor).status_code == 404
+    assert client.get(f"{base}/volume/FLAIR", headers=doctor).status_code == 404
+    assert client.get(f"{base}/volume/report.json", headers=doctor).status_code == 422
+    (run,) = node.scans.runs_of(scan.id)
+    folder = node.files.run_folder(run.id)
+    greys = np.zeros((4, 6, 8), np.uint8)
+    greys[0, 0, 5] = 255
+    grid = Grid(shape=greys.shape, affine=np.diag([2.0, 2.0, 2.0, 1.0]))
+    for name in ("flair", "brain"):
+        (folder / f"view-{name}.nii.gz").write_bytes(greys_bytes(greys, grid))
+    found = client.get(f"{base}/images", headers=doctor).json()
+    assert (found["series"], found["hasBrain"]) == (["T1", "FLAIR"], True)
+    flair = pixels(client.get(f"{base}/slice/5?series=FLAIR", headers=doctor))
+    # The voxel at the patient's left and back is at the picture's right and bottom.
+    assert np.argwhere(flair[..., 0] > 200).tolist() == [[5, 3]]
+    volume = client.get(f"{base}/volume/FLAIR", headers=doctor)
+    assert volume.content == (folder / "view-flair.nii.gz").read_bytes()
+    assert client.get(f"{base}/volume/T1", headers=doctor).content == (folder / "reference.nii.gz").read_bytes()
+    assert client.get(f"{base}/volume/LABELS", headers=doctor).content == (folder / "segmentation.nii.gz").read_bytes()
+
+
+def test_the_images_have_a_page_without_javascript(node: Any, browser: Any) -> None:
+    client, scan = browser(node), node.finished()
+    page = client.get(f"/scans/{scan.id}/images")
+    assert f'src="/api/scans/{scan.id}/segmentation/5?axis=axial&amp;series=T1&amp;opacity=0.45"' in page.text
+    chosen = client.get(f"/scans/{scan.id}/images?axial=900&opacity=0").text
+    assert f"/api/scans/{scan.id}/segmentation/7?axis=axial&amp;series=T1&amp;opacity=0.0" in chosen
+    assert client.get(f"/scans/{node.study(uid='9.9').id}/images").status_code == 404

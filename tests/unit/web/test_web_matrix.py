@@ -37,6 +37,7 @@ API: dict[tuple[str, str], tuple[str, int]] = {
     ("GET", "/api/scans/{scan_id}/slice/{index}"): (SIGNED_IN, 200),
     ("GET", "/api/scans/{scan_id}/segmentation/{index}"): (SIGNED_IN, 200),
     ("GET", "/api/scans/{scan_id}/attention/{stage}"): (SIGNED_IN, 404),
+    ("GET", "/api/scans/{scan_id}/volume/{name}"): (SIGNED_IN, 200),
     ("GET", "/api/scans/{scan_id}/download/{key}"): (SIGNED_IN, 200),
     ("POST", "/api/process-mri"): (SIGNED_IN, 415),
     ("POST", "/api/scans/{scan_id}/fetch"): (SIGNED_IN, 409),
@@ -71,6 +72,7 @@ PAGES: dict[tuple[str, str], str] = {
     ("GET", "/scans/rows"): SIGNED_IN,
     ("GET", "/scans/{scan_id}"): SIGNED_IN,
     ("GET", "/scans/{scan_id}/state"): SIGNED_IN,
+    ("GET", "/scans/{scan_id}/images"): SIGNED_IN,
     ("POST", "/scans/{scan_id}/process-now"): SIGNED_IN,
     ("POST", "/scans/{scan_id}/retry"): SIGNED_IN,
     ("POST", "/scans/{scan_id}/roles"): SIGNED_IN,
@@ -114,7 +116,7 @@ def address(node: Any, path: str) -> str:
     other = node.user(Role.TECHNICIAN, "other", AccountStatus.PENDING)
     # An event stream would stay open.
     path += "?seconds=0" if path.endswith("/events") else ""
-    numbers = {"index": 0, "user_id": other.id, "delivery_id": 1, "hold_id": 99}
+    numbers = {"name": "LABELS", "index": 0, "user_id": other.id, "delivery_id": 1, "hold_id": 99}
     return path.format(scan_id=scan.id, key="report.json", stage="detect", study_uid="1.2", **numbers)
 
 
@@ -144,7 +146,8 @@ def test_an_absent_scan_is_not_found_and_a_stranger_is_not_told(
 ) -> None:
     if "{scan_id}" not in path:
         return
-    url = path.format(scan_id="0" * 36, index=0, key="report.json", stage="detect", delivery_id=1, hold_id=1)
+    values = {"index": 0, "name": "LABELS", "key": "report.json", "stage": "detect", "delivery_id": 1, "hold_id": 1}
+    url = path.format(scan_id="0" * 36, **values)
     needed = {("PUT", "roles"): {"roles": {"1.2": "T1"}}, ("POST", "reviews"): {"verdict": "accepted"}}
     given = needed.get((method, path.rpartition("/")[2]), {} if method == "PUT" else None)
     body: dict[str, Any] = {} if given is None else {"json": given}

@@ -107,7 +107,7 @@ def test_names_are_shown_as_text(node: Any, browser: Any, evil: str) -> None:
         page = client.get(path)
         assert page.status_code == 200
         tags = Tags(page.text)
-        assert set(tags.scripts) <= {"/static/vendor/htmx.min.js", "/static/site.js"}
+        assert set(tags.scripts) <= {"/static/vendor/htmx.min.js", "/static/site.js", "/static/planes.js"}
         assert tags.risky == []
         assert "49" not in re.findall(r"<bdi>(.*?)</bdi>", page.text)
 
