@@ -1,6 +1,6 @@
 """The list of scans over 100,000 of them, on SQLite and PostgreSQL, beside Orthanc's `/studies?expand` in the same run.
 
-python -m benchmarks.scan_list [--scans 100000] [--seconds 5] [--without-postgres]
+python -m benchmarks.scan_list [--scans 100000] [--seconds 5] [--rounds 3] [--without-postgres]
 
 Everything is on loopback, signed in, 50 rows a page. Latencies are one client's; the rate is that of 16 connections.
 """
@@ -53,47 +53,85 @@ class Target:
         return f"GET {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{bearer}\r\n".encode()
 
 
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> bytes:
-    writer.write(request)
-    head = await reader.readuntil(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 200"):
-        raise RuntimeError(head.decode("latin-1").partition("\r\n")[0])
-    length = next(
-        int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
-    )
-    return await reader.readexactly(length)
+class _Client:
+    """One connection that is kept; opened anew where the server closed it while this machine was busy elsewhere."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._request = target.request()
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self) -> bytes:
+        for _ in range(3):
+            try:
+                return await self._asked()
+            except (asyncio.IncompleteReadError, ConnectionError):
+                self.close()
+        raise RuntimeError(f"the server on port {self._target.port} closes every connection")
+
+    async def _asked(self) -> bytes:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._target.port)
+        reader, writer = self._streams
+        writer.write(self._request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(head.decode("latin-1").partition("\r\n")[0])
+        length = next(
+            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
+        )
+        return await reader.readexactly(length)
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
 
 
 async def latencies_ms(targets: list[Target], count: int) -> list[list[float]]:
     """One client asking each target in turn, `count` times; milliseconds, a list for each target."""
     found: list[list[float]] = [[] for _ in targets]
-    connections = [await asyncio.open_connection("127.0.0.1", target.port) for target in targets]
+    clients = [_Client(target) for target in targets]
     for turn in range(count + 20):
-        for number, (target, (reader, writer)) in enumerate(zip(targets, connections, strict=True)):
+        for number, client in enumerate(clients):
             started = time.perf_counter()
-            await _ask(reader, writer, target.request())
+            await client.ask()
             if turn >= 20:
                 found[number].append(1000 * (time.perf_counter() - started))
-    for _, writer in connections:
-        writer.close()
+    for client in clients:
+        client.close()
     return found
 
 
-async def rate(target: Target, seconds: float) -> float:
-    """Answers a second to 16 connections, each asking again as soon as it is answered."""
-    ends = time.perf_counter() + seconds
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What a server did for 16 connections. cpu_ms: its processor time for each answer."""
+
+    answers_a_second: float
+    cpu_ms: float
+
+
+async def rate(target: Target, seconds: float, pid: int) -> Load:
+    """16 connections, each asking again as soon as it is answered."""
+    started, cpu = time.perf_counter(), _cpu_s(pid)
     answers = 0
 
     async def client() -> None:
         nonlocal answers
-        reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
-        while time.perf_counter() < ends:
-            await _ask(reader, writer, target.request())
+        one = _Client(target)
+        while time.perf_counter() < started + seconds:
+            await one.ask()
             answers += 1
-        writer.close()
+        one.close()
 
     await asyncio.gather(*(client() for _ in range(_CLIENTS)))
-    return answers / seconds
+    taken = time.perf_counter() - started
+    return Load(answers_a_second=answers / taken, cpu_ms=1000 * (_cpu_s(pid) - cpu) / answers)
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def fill(url: str, count: int) -> None:
@@ -129,13 +167,13 @@ def fill(url: str, count: int) -> None:
 
 
 @contextmanager
-def node(url: str, folder: Path) -> Iterator[tuple[int, str]]:
-    """The web application in a process of its own, as `tumor-node web` runs it: its port and a bearer token."""
+def node(url: str, folder: Path) -> Iterator[tuple[int, str, int]]:
+    """The web application in a process of its own, as `tumor-node web` runs it: its port, a bearer token, its pid."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.scan_list_server", url, str(folder), str(port)]
     process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:
-        yield port, _token(port)
+        yield port, _token(port), process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -188,12 +226,15 @@ def orthanc_studies(pacs: OrthancServer, count: int) -> None:
             pass
 
 
-def report(name: str, first: list[float], last: list[float] | None, answers_a_second: float) -> None:
+def report(name: str, first: list[float], last: list[float] | None, loads: list[Load]) -> None:
     """Print one line."""
     first.sort()
     p50, p99 = statistics.median(first), first[int(len(first) * 0.99) - 1]
     deep = "" if last is None else f"   deepest/first {statistics.median(last) / p50:5.2f}"
-    print(f"{name:<26} p50 {p50:7.2f} ms   p99 {p99:7.2f} ms   {answers_a_second:7.0f} /s with 16{deep}", flush=True)
+    per_second = statistics.median(load.answers_a_second for load in loads)
+    cpu = statistics.median(load.cpu_ms for load in loads)
+    timed = f"p50 {p50:7.2f} ms   p99 {p99:7.2f} ms   {per_second:7.0f} /s with 16   {cpu:5.2f} CPU ms an answer"
+    print(f"{name:<20} {timed}{deep}", flush=True)
 
 
 def main() -> None:
@@ -202,9 +243,9 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without-postgres", action="store_true")
     chosen = parser.parse_args()
-    rates: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder, OrthancServer("/usr/sbin/Orthanc", Path(folder)) as pacs:
         orthanc_studies(pacs, _STUDIES)
         peer = Target(port=pacs.http_port, path=f"/studies?expand&limit={_PAGE}&since=0")
@@ -212,20 +253,23 @@ def main() -> None:
 
         def measure(name: str, url: str) -> None:
             fill(url, chosen.scans)
-            with node(url, root / name) as (port, token):
+            assert pacs.process is not None
+            their_pid = pacs.process.pid
+            with node(url, root / name) as (port, token, pid):
                 first = Target(port=port, path=f"/api/scans?limit={_PAGE}", token=token)
                 cursor = deepest_cursor(port, token, chosen.scans)
                 last = Target(port=port, path=f"/api/scans?limit={_PAGE}&cursor={cursor}", token=token)
                 near, deep, theirs = asyncio.run(latencies_ms([first, last, peer], chosen.requests))
-                pairs = [
-                    (asyncio.run(rate(first, chosen.seconds)), asyncio.run(rate(peer, chosen.seconds)))
-                    for _ in range(3)
-                ]
-                rates[name] = statistics.median(ours for ours, _ in pairs)
-                report(name, near, deep, rates[name])
-                report("Orthanc, same run", theirs, None, statistics.median(other for _, other in pairs))
-                ratio = statistics.median(ours / other for ours, other in pairs)
-                print(f"{'':<26} ours/Orthanc's rate {ratio:5.2f}", flush=True)
+                ours, others = [], []
+                for _ in range(chosen.rounds):
+                    ours.append(asyncio.run(rate(first, chosen.seconds, pid)))
+                    others.append(asyncio.run(rate(peer, chosen.seconds, their_pid)))
+                report(name, near, deep, ours)
+                report("Orthanc, same run", theirs, None, others)
+                pairs = list(zip(ours, others, strict=True))
+                faster = statistics.median(one.answers_a_second / other.answers_a_second for one, other in pairs)
+                cheaper = statistics.median(one.cpu_ms / other.cpu_ms for one, other in pairs)
+                print(f"{'':<20} to Orthanc's: rate {faster:.2f}, CPU an answer {cheaper:.2f}", flush=True)
 
         measure("node on SQLite", f"sqlite:///{root / 'bench.sqlite'}")
         if not chosen.without_postgres:

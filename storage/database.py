@@ -41,6 +41,7 @@ class Database:
         )
         # SQLite lets waiting writers sleep and poll. Inside one process a lock hands over at once.
         self._turn = threading.Lock() if self.engine.dialect.name == "sqlite" else None
+        self._closing: list[Callable[[], None]] = []
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -84,8 +85,14 @@ class Database:
                 raise
         raise AssertionError("unreachable")
 
+    def on_close(self, close: Callable[[], None]) -> None:
+        """Have `close` called with this database: somebody keeps connections of their own."""
+        self._closing.append(close)
+
     def close(self) -> None:
         """Give back every connection. The database may be used again; it then connects anew."""
+        for close in self._closing:
+            close()
         self.engine.dispose()
 
 

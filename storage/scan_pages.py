@@ -8,10 +8,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal, TypeVarTuple
 
-from sqlalchemy import Select, false, literal, or_, select, tuple_
+from sqlalchemy import BindParameter, Integer, Select, and_, bindparam, false, literal, or_, select, tuple_
+from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Session, defer
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from storage.columns import UtcDateTime
 from storage.errors import InvalidQuery
@@ -75,12 +78,13 @@ class LinePage:
     next_cursor: str | None
 
 
-#: What a line of the list holds, in this order.
+#: What a line of the list holds, in this order. bare: there are results, and no line of them was kept.
 LINE_FIELDS = (
     "id", "patient_id", "patient_name", "scan_date", "modalities", "status", "progress", "pipeline_step", "waiting_for",
-    "source", "created_at", "updated_at", "user_id", "error_code", "error_text", "finding", "run",
+    "source", "created_at", "updated_at", "user_id", "error_code", "error_text", "finding", "bare",
 )  # fmt: skip
-_LINE_COLUMNS = tuple(getattr(Scan, name) for name in LINE_FIELDS)
+_BARE = and_(Scan.finding.is_(None), Scan.run > 0, Scan.results.is_not(None)).label("bare")
+_LINE_COLUMNS = (*(getattr(Scan, name) for name in LINE_FIELDS[:-1]), _BARE)
 _CREATED_AT = LINE_FIELDS.index("created_at")
 
 
@@ -94,7 +98,9 @@ def read_page(
     found = session.execute(query).all()
     rows = tuple(scan_row(scan, uid, with_results=with_results) for scan, uid in found[:limit])
     more = len(found) > limit
-    return ScanPage(rows=rows, next_cursor=_encode(rows[-1].created_at, rows[-1].id, filters, order) if more else None)
+    return ScanPage(
+        rows=rows, next_cursor=encode_cursor(rows[-1].created_at, rows[-1].id, filters, order) if more else None
+    )
 
 
 def read_lines(session: Session, cursor: str | None, limit: int, filters: ScanFilter, order: Order) -> LinePage:
@@ -106,7 +112,7 @@ def read_lines(session: Session, cursor: str | None, limit: int, filters: ScanFi
     lines = tuple(tuple(row) for row in found[:limit])
     more = len(found) > limit
     return LinePage(
-        lines=lines, next_cursor=_encode(lines[-1][_CREATED_AT], lines[-1][0], filters, order) if more else None
+        lines=lines, next_cursor=encode_cursor(lines[-1][_CREATED_AT], lines[-1][0], filters, order) if more else None
     )
 
 
@@ -115,15 +121,34 @@ def _paged(query: Select[*Ts], cursor: str | None, limit: int, filters: ScanFilt
         raise InvalidQuery(f"limit must be between 1 and {MAX_LIMIT}", "limit")
     if order not in ("newest", "oldest"):
         raise InvalidQuery("order must be 'newest' or 'oldest'", "order")
-    query = _filtered(query, filters)
+    if cursor is None:
+        return _ordered(_filtered(query, filters), order, None, limit + 1)
+    at, key = decode_cursor(cursor, filters, order)
+    return _ordered(_filtered(query, filters), order, (literal(at, UtcDateTime()), literal(key)), limit + 1)
+
+
+def _ordered(
+    query: Select[*Ts],
+    order: Order,
+    place: tuple[BindParameter[Any], BindParameter[Any]] | None,
+    count: int | BindParameter[int],
+) -> Select[*Ts]:
     newest = order == "newest"
-    if cursor is not None:
-        at, key = _decode(cursor, filters, order)
+    if place is not None:
         # Compared as a pair, both databases go straight to the place in the index, however deep it lies.
-        place, here = tuple_(literal(at, UtcDateTime()), literal(key)), tuple_(Scan.created_at, Scan.id)
-        query = query.where(here < place if newest else here > place)
+        here = tuple_(Scan.created_at, Scan.id)
+        query = query.where(here < tuple_(*place) if newest else here > tuple_(*place))
     keys = (Scan.created_at.desc(), Scan.id.desc()) if newest else (Scan.created_at.asc(), Scan.id.asc())
-    return query.order_by(*keys).limit(limit + 1)
+    return query.order_by(*keys).limit(count)
+
+
+def plain_lines(dialect: Dialect, order: Order, *, placed: bool) -> SQLCompiler:
+    """The statement of `read_lines` without filters. Parameters: `count`, and where it is placed `at` and `key`."""
+    place = (bindparam("at", type_=UtcDateTime()), bindparam("key", type_=Scan.id.type)) if placed else None
+    query: Select[Any] = _filtered(select(*_LINE_COLUMNS), ScanFilter())
+    compiled = _ordered(query, order, place, bindparam("count", type_=Integer())).compile(dialect=dialect)
+    assert isinstance(compiled, SQLCompiler)
+    return compiled
 
 
 def _filtered(query: Select[*Ts], filters: ScanFilter) -> Select[*Ts]:
@@ -148,17 +173,24 @@ def _filtered(query: Select[*Ts], filters: ScanFilter) -> Select[*Ts]:
     return query
 
 
+@lru_cache(maxsize=64)
+def _filter_text(filters: ScanFilter) -> str:
+    return json.dumps(asdict(filters), default=str)
+
+
 def _digest(body: str, filters: ScanFilter, order: Order) -> str:
     # Not a secret: it tells a cut or edited cursor, or one of another list, from one of this list.
-    return hashlib.sha256(f"{body}|{order}|{json.dumps(asdict(filters), default=str)}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{body}|{order}|{_filter_text(filters)}".encode()).hexdigest()[:16]
 
 
-def _encode(created_at: datetime, scan_id: str, filters: ScanFilter, order: Order) -> str:
+def encode_cursor(created_at: datetime, scan_id: str, filters: ScanFilter, order: Order) -> str:
+    """The cursor of the page that follows this scan."""
     body = f"{created_at.isoformat()}|{scan_id}"
     return base64.urlsafe_b64encode(f"{_digest(body, filters, order)}|{body}".encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str, filters: ScanFilter, order: Order) -> tuple[datetime, str]:
+def decode_cursor(cursor: str, filters: ScanFilter, order: Order) -> tuple[datetime, str]:
+    """Where the page begins: time and id of the scan before it. Raises InvalidQuery."""
     refused = InvalidQuery("the cursor is not one of this list: begin at the first page", "cursor")
     if len(cursor) > 400:
         raise refused

@@ -24,6 +24,7 @@ from storage.holds import HoldRepository
 from storage.known_uploads import KnownUploadRepository
 from storage.model_answers import ModelAnswerRepository
 from storage.pacs_answers import PacsAnswerRepository
+from storage.quick_lines import LineReader, line_reader
 from storage.refusals import RefusalRepository
 from storage.removals import RemovalRepository
 from storage.requests import RequestRepository
@@ -48,6 +49,7 @@ from web.metrics import Metrics, RequestMetrics
 from web.openapi import complete_openapi
 from web.pages import respond
 from web.passwords import PasswordHasher
+from web.quick_list import QuickList
 from web.routes import (
     audit,
     auth,
@@ -156,7 +158,7 @@ def create_app(
         # The interactive pages would load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
-        middleware=_middleware(context, access_log),
+        middleware=_middleware(context, access_log, line_reader(database)),
     )
     app.state.context = context
     problems.install(app, respond)
@@ -171,7 +173,7 @@ def create_app(
     return app
 
 
-def _middleware(context: WebContext, access_log: AccessLog | None) -> list[Middleware]:
+def _middleware(context: WebContext, access_log: AccessLog | None, reader: LineReader) -> list[Middleware]:
     settings = context.settings
 
     def limit_for(path: str) -> int:
@@ -200,4 +202,5 @@ def _middleware(context: WebContext, access_log: AccessLog | None) -> list[Middl
     stack.append(
         Middleware(BodyLimits, limit_for=limit_for, chunk_timeout_s=settings.chunk_timeout_s, too_large=too_large)
     )
+    stack.append(Middleware(QuickList, context=context, reader=reader))
     return stack

@@ -37,6 +37,7 @@ class Metrics:
             buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
             registry=self._registry,
         )
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._ready = Gauge("btn_ready", "1 where studies can be taken and kept.", registry=self._registry)
         self._model_ok = Gauge("btn_model_ok", "1 where the model can be used.", ("model",), registry=self._registry)
         self._check_ok = Gauge("btn_check_ok", "1 where the check passed.", ("check",), registry=self._registry)
@@ -68,8 +69,12 @@ class Metrics:
 
     def observe(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request. route: the template, never the path, which may name a patient's scan."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        children = self._children.get((method, route, status))
+        if children is None:
+            children = self._requests.labels(method, route, str(status)), self._seconds.labels(route)
+            self._children[method, route, status] = children
+        children[0].inc()
+        children[1].observe(seconds)
 
     def render(self, report: HealthReport, models: Sequence[InstalledModel] = ()) -> bytes:
         """Return the text exposition with the node's condition as it is now."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import orjson
+from pydantic.alias_generators import to_camel
 
 from pipeline.volume import SeriesRole
 from storage.audit import MAX_LIMIT
@@ -22,6 +26,8 @@ from web.reviews import reviews_of
 from web.schemas import EventOut, ScanDetail, ScanSummary, SeriesOut
 
 _EVENTS_SHOWN = 200
+#: What a line of the list is called in JSON, in the order of `LINE_FIELDS`.
+LINE_NAMES = tuple(to_camel(name) for name in LINE_FIELDS[:-1])
 
 
 def summary(scan: ScanRow) -> ScanSummary:
@@ -46,13 +52,18 @@ def lines(context: WebContext, page: LinePage) -> list[dict[str, Any]]:
     """Return the lines of a page by the names of `ScanSummary`, quicker than by way of it."""
     shown = [dict(zip(LINE_FIELDS, line, strict=True)) for line in page.lines]
     # Results that were kept without their line (by an older release, or taken up again) are read for it.
-    bare = [line["id"] for line in shown if line["finding"] is None and line["run"]]
+    bare = [line["id"] for line in shown if line["bare"]]
     results = context.scans.results_of(bare) if bare else {}
     for line in shown:
-        del line["run"]
+        del line["bare"]
         if line["id"] in results:
             line["finding"] = headline(results[line["id"]])
     return shown
+
+
+def page_json(items: Sequence[Mapping[str, Any]], next_cursor: str | None) -> bytes:
+    """A `ScanPage` as JSON. What its model would check was read from columns that hold nothing else."""
+    return orjson.dumps({"items": items, "nextCursor": next_cursor}, option=orjson.OPT_UTC_Z)
 
 
 def last_finished_run(context: WebContext, scan_id: str) -> RunRow | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CONTENT_SECURITY_POLICY = (
@@ -31,21 +30,22 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, *, https_only: bool) -> None:
         self._app = app
-        self._fixed = fixed_headers(https_only)
+        fixed = [(name.lower().encode(), value.encode()) for name, value in fixed_headers(https_only).items()]
+        self._private = [*fixed, (b"cache-control", b"no-store")]
+        self._static = [*fixed, (b"cache-control", b"public, max-age=3600")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and add the headers to its answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        static = scope["path"].startswith("/static/")
+        ours = self._static if scope["path"].startswith("/static/") else self._private
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._fixed.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "public, max-age=3600" if static else "no-store")
+                theirs = list(message.get("headers", ()))
+                named = {name.lower() for name, _ in theirs}
+                message["headers"] = theirs + [header for header in ours if header[0] not in named]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -14,6 +14,7 @@ import jwt
 
 ALGORITHM = "HS256"
 MAXIMUM_TOKEN_CHARACTERS = 4096
+_MOST_REMEMBERED = 4096
 _LEEWAY = timedelta(seconds=30)
 _PAGES = "pages"
 _REQUIRED = ("sub", "iss", "aud", "exp", "iat", "jti", "ver")
@@ -61,6 +62,8 @@ class TokenIssuer:
         self._lifetime = timedelta(minutes=minutes)
         self._sign_in_lifetime = timedelta(hours=sign_in_hours)
         self._clock = clock
+        # Signed by this node, by the digest of the token: what never changes about a token is checked once.
+        self._genuine: dict[bytes, dict[str, Any]] = {}
 
     @property
     def lifetime_s(self) -> int:
@@ -101,21 +104,31 @@ class TokenIssuer:
         if len(token) > MAXIMUM_TOKEN_CHARACTERS:
             raise InvalidToken("token too long")
         try:
-            # This node writes alg and typ only: a kid, jku or crit is somebody else's header.
-            if not set(jwt.get_unverified_header(token)) <= {"alg", "typ"}:
-                raise InvalidToken("unexpected token header")
-            # Times are checked below against this node's clock, which tests can move.
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                self._secret,
-                algorithms=[ALGORITHM],
-                issuer=self._issuer,
-                audience=self._audience,
-                options={"require": list(_REQUIRED), "verify_exp": False, "verify_iat": False, "verify_nbf": False},
-            )
+            digest = hashlib.sha256(token.encode()).digest()
+            claims = self._genuine.get(digest)
+            if claims is None:
+                claims = self._verified(token)
+                if len(self._genuine) >= _MOST_REMEMBERED:
+                    self._genuine.clear()
+                self._genuine[digest] = claims
             return self._checked(claims)
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, OSError) as error:
             raise InvalidToken(type(error).__name__) from error
+
+    def _verified(self, token: str) -> dict[str, Any]:
+        # This node writes alg and typ only: a kid, jku or crit is somebody else's header.
+        if not set(jwt.get_unverified_header(token)) <= {"alg", "typ"}:
+            raise InvalidToken("unexpected token header")
+        # Times are checked by `_checked`, each time and against this node's clock, which tests can move.
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            self._secret,
+            algorithms=[ALGORITHM],
+            issuer=self._issuer,
+            audience=self._audience,
+            options={"require": list(_REQUIRED), "verify_exp": False, "verify_iat": False, "verify_nbf": False},
+        )
+        return claims
 
     def _checked(self, claims: dict[str, Any]) -> Claims:
         now = self._clock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Literal
 
 from fastapi import Request
@@ -45,6 +46,11 @@ def record(
     )
 
 
+def view_key(action: Action, user: UserRow, address: str, scan_id: str | None = None, what: str = "") -> Hashable:
+    """What makes two views the same one."""
+    return action, user.id, address, scan_id, what
+
+
 def record_view(
     context: WebContext, request: Request, action: Action, *, user: UserRow, scan_id: str | None = None, what: str = ""
 ) -> None:
@@ -52,11 +58,7 @@ def record_view(
 
     what: tells things apart that one action covers; it names no patient.
     """
-    view = (action, user.id, client_address(request), scan_id, what)
-    if not context.views.is_new(view):
-        return
-    try:
+    view = view_key(action, user, client_address(request), scan_id, what)
+    if not context.views.is_written(view):
         record(context, request, action, user=user, scan_id=scan_id, what=what)
-    except BaseException:
-        context.views.forget(view)
-        raise
+        context.views.written(view)

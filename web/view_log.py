@@ -12,27 +12,22 @@ _MOST = 10_000
 
 
 class ViewLog:
-    """Remembers for `WINDOW` what was recorded. Several threads may ask at once."""
+    """Remembers for `WINDOW` what was written. Several threads may ask at once."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
-        self._recorded: dict[Hashable, datetime] = {}
+        self._written: dict[Hashable, datetime] = {}
         self._lock = threading.Lock()
 
-    def is_new(self, view: Hashable) -> bool:
-        """True where this view is to be recorded now; within `WINDOW` after that, False."""
-        now = self._clock()
-        with self._lock:
-            last = self._recorded.get(view)
-            if last is not None and now - last < WINDOW:
-                return False
-            if len(self._recorded) >= _MOST:
-                # Recording one view twice is harmless, forgetting to record one is not.
-                self._recorded.clear()
-            self._recorded[view] = now
-            return True
+    def is_written(self, view: Hashable) -> bool:
+        """True where this view is in the audit trail already."""
+        last = self._written.get(view)
+        return last is not None and self._clock() - last < WINDOW
 
-    def forget(self, view: Hashable) -> None:
-        """Record it anew next time: it could not be written."""
+    def written(self, view: Hashable) -> None:
+        """Say that this view is in the audit trail: after it was committed, never before."""
         with self._lock:
-            self._recorded.pop(view, None)
+            if len(self._written) >= _MOST:
+                # Recording one view twice is harmless, forgetting to record one is not.
+                self._written.clear()
+            self._written[view] = self._clock()

@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic.alias_generators import to_camel
-from pydantic_core import to_json
 
 from storage.errors import InvalidQuery
 from storage.lifecycle import ScanState
@@ -17,17 +15,13 @@ from web import scan_changes, scan_requests
 from web.context import WebContext
 from web.dependencies import Clinical, Context, SignedIn
 from web.problems import Problem, documented
-from web.scan_view import detail, lines
-from web.schemas import RequestAccepted, RoleChoice, ScanChange, ScanDetail, ScanPage, ScanSummary
+from web.scan_view import LINE_NAMES, detail, lines, page_json
+from web.schemas import RequestAccepted, RoleChoice, ScanChange, ScanDetail, ScanPage
 from web.trail import record, record_view
 
 router = APIRouter(prefix="/api/scans", tags=["scans"])
 
 ScanId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9-]+$")]
-
-
-#: The page's JSON by hand: what the model would check was read from columns that hold nothing else.
-_NAMES = {name: to_camel(name) for name in ScanSummary.model_fields}
 
 
 def page_of_scans(
@@ -95,8 +89,8 @@ def list_scans(
         context, cursor=cursor, limit=limit, filters=filters, order="newest" if sort == "-createdAt" else "oldest"
     )
     record_view(context, request, "list-scans", user=session.user)
-    items = [{_NAMES[name]: value for name, value in line.items()} for line in shown]
-    return Response(to_json({"items": items, "nextCursor": next_cursor}), media_type="application/json")
+    items = [dict(zip(LINE_NAMES, line.values(), strict=True)) for line in shown]
+    return Response(page_json(items, next_cursor), media_type="application/json")
 
 
 @router.get("/{scan_id}", responses=documented(401, 404, 422))
