@@ -258,6 +258,7 @@ def build_web(config: NodeConfig, store: Store, clock: Clock = utc_now) -> Calla
         ConfigurationInvalid: the token secret is too short.
     """
     from dicom_node.access_lines import access_lines
+    from dicom_node.export_door import ExportDoor
     from dicom_node.health import NodeHealth
     from dicom_node.models_status import installed_models
     from dicom_node.stow_door import StowDoor
@@ -287,6 +288,7 @@ def build_web(config: NodeConfig, store: Store, clock: Clock = utc_now) -> Calla
         models=lambda: installed_models(store.files),
         ingest=UploadDoor(ingest, store.scans),
         stow=StowDoor(ingest, store.files),
+        exporter=ExportDoor(store),
         clock=clock,
         access_log=access_lines() if config.logging.access else None,
     )

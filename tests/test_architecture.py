@@ -95,6 +95,7 @@ OWNED: dict[str, tuple[str, ...]] = {
     "SimpleITK": ("pipeline",),
     "trimesh": ("dicom_node.exports",),
     "fhir": ("dicom_node.exports",),
+    "pyarrow": ("dicom_node.exports",),
 }
 
 

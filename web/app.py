@@ -41,6 +41,7 @@ from web.account_gate import AccountGate
 from web.body_limits import SMALL_BODY_BYTES, BodyLimits
 from web.change_feed import ChangeFeed
 from web.context import PACKAGE, WebContext
+from web.exporting import ScanExporter
 from web.health import HealthReport, InstalledModel
 from web.images import SliceRenderer
 from web.ingest import StowIngest, UploadIngest
@@ -56,6 +57,7 @@ from web.routes import (
     compare,
     deliveries,
     dicomweb,
+    exports,
     images,
     live,
     page_actions,
@@ -90,6 +92,7 @@ def create_app(
     health: Callable[[], HealthReport],
     ingest: UploadIngest,
     stow: StowIngest | None = None,
+    exporter: ScanExporter | None = None,
     models: Callable[[], Sequence[InstalledModel]] = tuple,
     clock: Callable[[], datetime] = utc_now,
     hasher: PasswordHasher | None = None,
@@ -98,7 +101,8 @@ def create_app(
     """Build the application.
 
     database: with its schema up to date. health: asked at each readiness probe and metrics scrape, so it must be quick.
-    ingest: where uploaded DICOM goes. stow: where DICOMweb's goes, None for no inbox. models: as the worker found them.
+    ingest: where uploaded DICOM goes. stow: where DICOMweb's goes, None for no inbox. exporter: writes
+    results in other formats. models: as the worker found them.
     clock: aware UTC. access_log: told of each answered request. hasher: bcrypt with cost 12 unless given (tests: less).
     """
     gate = AccountGate(settings.account_age_s)
@@ -126,6 +130,7 @@ def create_app(
         files=files,
         ingest=ingest,
         stow=stow,
+        exporter=exporter,
         commitments=CommitmentRepository(database, clock),
         circuits=CircuitRepository(database),
         refusals=RefusalRepository(database),
@@ -164,7 +169,7 @@ def create_app(
     problems.install(app, respond)
     api = (
         auth, scans, compare, images, live, process_mri, users, deliveries, refusals, audit, dicomweb, health_routes,
-        model_routes, retention, reviews,
+        model_routes, retention, reviews, exports,
     )  # fmt: skip
     for module in (*api, pages_sign_in, pages, pages_deliveries, pages_images, page_actions):
         app.include_router(module.router)

@@ -50,6 +50,7 @@ KINDS: Mapping[str, _Kind] = MappingProxyType(
         "view-images": _Kind(event=_ACCESSED, code="R"),
         "compare": _Kind(event=_ACCESSED, code="R"),
         "download": _Kind(event=_EXPORT, code="R"),
+        "export": _Kind(event=_EXPORT, code="R"),
         "resend": _Kind(event=_EXPORT, code="R"),
         "upload": _Kind(event=_IMPORT, code="C"),
         "store": _Kind(event=_IMPORT, code="C"),

@@ -32,6 +32,7 @@ from storage.studies import StudyRepository
 from storage.users import UserRepository
 from web.account_gate import AccountGate
 from web.change_feed import ChangeFeed
+from web.exporting import ScanExporter
 from web.health import HealthReport, InstalledModel
 from web.images import SliceRenderer
 from web.ingest import StowIngest, UploadIngest
@@ -68,6 +69,7 @@ class WebContext:
     files: FileStore
     ingest: UploadIngest
     stow: StowIngest | None
+    exporter: ScanExporter | None
     commitments: CommitmentRepository
     circuits: CircuitRepository
     refusals: RefusalRepository

@@ -10,16 +10,16 @@ import typer
 from dicom_node.commands.options import ConfigOption, configuration
 from dicom_node.logs import configure_logging
 
+FORMATS_HELP = "json, csv, parquet, nifti, stl, obj, glb, fhir, hl7, research; may be repeated."
+
 
 def export(
     scans: Annotated[list[str], typer.Argument(metavar="SCAN...", help="Ids of scans, as the page shows them.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
-    formats: Annotated[
-        list[str], typer.Option("--format", "-f", help="json, csv, nifti, stl, obj, glb, fhir, hl7; may be repeated.")
-    ] = ["json", "csv"],  # noqa: B006 (typer reads it once)
+    formats: Annotated[list[str], typer.Option("--format", "-f", help=FORMATS_HELP)] = ["json", "csv"],  # noqa: B006 (typer reads it once)
     config: ConfigOption = None,
 ) -> None:
-    """Write results of scans in other formats. The files hold what identifies the patient."""
+    """Write results of scans in other formats. All but `research` hold what identifies the patient."""
     from dicom_node.exports.content import read_scan
     from dicom_node.exports.formats import export as write
     from dicom_node.store import open_store

@@ -11,8 +11,9 @@ from dicom_node.exports.content import ExportScan
 from dicom_node.exports.fhir import write_fhir
 from dicom_node.exports.hl7_oru import write_hl7
 from dicom_node.exports.masks import write_nifti
+from dicom_node.exports.research import write_research
 from dicom_node.exports.surfaces import write_glb, write_obj, write_stl
-from dicom_node.exports.tables import write_csv, write_json
+from dicom_node.exports.tables import write_csv, write_json, write_parquet
 
 
 class UnknownFormat(Permanent):
@@ -32,12 +33,14 @@ class ExportFormat:
 FORMATS: Mapping[str, ExportFormat] = {
     "json": ExportFormat(text="the whole report", write=write_json),
     "csv": ExportFormat(text="every number, one a line", write=write_csv),
+    "parquet": ExportFormat(text="the same table with types, for pandas and its like", write=write_parquet),
     "nifti": ExportFormat(text="labels and regions on the reference series' own grid", write=write_nifti),
     "stl": ExportFormat(text="surfaces in RAS+ mm", write=write_stl),
     "obj": ExportFormat(text="surfaces in RAS+ mm", write=write_obj),
     "glb": ExportFormat(text="surfaces as one coloured scene", write=write_glb),
     "fhir": ExportFormat(text="FHIR R4B: DiagnosticReport, ImagingStudy, Observations", write=write_fhir),
     "hl7": ExportFormat(text="HL7 v2.5.1 ORU^R01", write=write_hl7),
+    "research": ExportFormat(text="DICOM, NIfTI and numbers without identity, as a zip", write=write_research),
 }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import trimesh
 from fhir.resources.R4B.bundle import Bundle
+from pyarrow import parquet
 
 from dicom_node.exports.content import ExportScan
 from dicom_node.exports.formats import FORMATS, UnknownFormat, export
@@ -88,6 +89,14 @@ def test_csv_and_json_hold_every_number(scan: ExportScan, tmp_path: Path) -> Non
     formula = _scan(scan.report, patient_id="=HYPERLINK(1)")
     (path,) = export([formula], ["csv"], tmp_path)
     assert "'=HYPERLINK(1)" in path.read_text(encoding="utf-8")
+
+
+def test_parquet_holds_the_same_table_with_types(scan: ExportScan, tmp_path: Path) -> None:
+    (path,) = export([scan], ["parquet"], tmp_path)
+    rows = parquet.read_table(path).to_pylist()
+    told = [(row["quantity"], row["subject"], row["lesion"], row["value"], row["low"]) for row in rows]
+    assert told == [(one.quantity, one.subject, one.lesion, one.value, one.low) for one in scan.measurements]
+    assert {row["patient_id"] for row in rows} == {"P|1"}
 
 
 def test_nifti_masks_are_the_segmentation(scan: ExportScan, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ API: dict[tuple[str, str], tuple[str, int]] = {
     ("POST", "/api/scans/{scan_id}/holds"): (CLINICAL, 422),
     ("POST", "/api/scans/{scan_id}/holds/{hold_id}/release"): (ADMIN, 404),
     ("GET", "/api/scans/{scan_id}/reviews"): (SIGNED_IN, 200),
+    ("GET", "/api/scans/{scan_id}/exports/{kind}"): (CLINICAL, 404),
     ("POST", "/api/scans/{scan_id}/reviews"): (CLINICAL, 422),
     ("GET", "/api/refusals"): (SIGNED_IN, 200),
     ("POST", "/dicom-web/studies"): (SIGNED_IN, 415),
@@ -116,7 +117,7 @@ def address(node: Any, path: str) -> str:
     other = node.user(Role.TECHNICIAN, "other", AccountStatus.PENDING)
     # An event stream would stay open.
     path += "?seconds=0" if path.endswith("/events") else ""
-    numbers = {"name": "LABELS", "index": 0, "user_id": other.id, "delivery_id": 1, "hold_id": 99}
+    numbers = {"name": "LABELS", "kind": "csv", "index": 0, "user_id": other.id, "delivery_id": 1, "hold_id": 99}
     return path.format(scan_id=scan.id, key="report.json", stage="detect", study_uid="1.2", **numbers)
 
 
@@ -146,7 +147,15 @@ def test_an_absent_scan_is_not_found_and_a_stranger_is_not_told(
 ) -> None:
     if "{scan_id}" not in path:
         return
-    values = {"index": 0, "name": "LABELS", "key": "report.json", "stage": "detect", "delivery_id": 1, "hold_id": 1}
+    values = {
+        "index": 0,
+        "name": "LABELS",
+        "kind": "csv",
+        "key": "report.json",
+        "stage": "detect",
+        "delivery_id": 1,
+        "hold_id": 1,
+    }
     url = path.format(scan_id="0" * 36, **values)
     needed = {("PUT", "roles"): {"roles": {"1.2": "T1"}}, ("POST", "reviews"): {"verdict": "accepted"}}
     given = needed.get((method, path.rpartition("/")[2]), {} if method == "PUT" else None)
