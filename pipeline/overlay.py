@@ -48,7 +48,10 @@ def grayscale_slice(volume: Volume, plane: Plane, index: int) -> NDArray[np.uint
     Raises:
         InvalidVolume: no such slice.
     """
-    picture = _picture(volume.voxels, volume.grid, plane, index, order=1)
+    return _grey(_picture(volume.voxels, volume.grid, plane, index, order=1), volume)
+
+
+def _grey(picture: NDArray[np.float32], volume: Volume) -> NDArray[np.uint8]:
     low, high = _window(volume)
     scaled: NDArray[np.float32] = np.clip((picture - low) / max(high - low, 1e-6), 0, 1) * 255
     return scaled.round().astype(np.uint8)
@@ -64,12 +67,61 @@ def overlay_slice(
     Raises:
         InvalidVolume: no such slice, or labels of another shape.
     """
-    grey = grayscale_slice(volume, plane, index).astype(np.float32)
-    colour = np.repeat(grey[..., None], 3, axis=2)
-    if labels is not None:
-        if labels.shape != volume.grid.shape:
-            raise InvalidVolume(f"labels of shape {labels.shape} do not fit a volume of shape {volume.grid.shape}")
-        shown = _picture(labels, volume.grid, plane, index, order=0)
+    grey = grayscale_slice(volume, plane, index)
+    if labels is None:
+        return _coloured(grey, None, opacity)
+    if labels.shape != volume.grid.shape:
+        raise InvalidVolume(f"labels of shape {labels.shape} do not fit a volume of shape {volume.grid.shape}")
+    return _coloured(grey, _picture(labels, volume.grid, plane, index, order=0), opacity)
+
+
+def overlay_slice_on(
+    volume: Volume,
+    labels: LabelArray | None,
+    onto: Grid,
+    to_volume: NDArray[np.float64],
+    plane: Plane,
+    index: int,
+    opacity: float = 0.45,
+) -> NDArray[np.uint8]:
+    """`volume` as it lies on slice `index` of another study's grid `onto`: a picture to be set beside that slice.
+
+    to_volume: (4, 4), from a point of the other study to the same point of the head in `volume`, both RAS+ mm. Outside
+    the volume the picture is black. See `overlay_slice` for the rest.
+
+    Raises:
+        InvalidVolume: no such slice, or labels of another shape.
+    """
+    if labels is not None and labels.shape != volume.grid.shape:
+        raise InvalidVolume(f"labels of shape {labels.shape} do not fit a volume of shape {volume.grid.shape}")
+    thin = _one_slice(onto, plane, index)
+    matrix = np.linalg.inv(volume.grid.affine) @ to_volume @ thin.affine
+
+    def sampled(array: NDArray[np.float32] | LabelArray, order: int) -> NDArray[np.float32]:
+        found = ndimage.affine_transform(
+            array.astype(np.float32), matrix[:3, :3], matrix[:3, 3], thin.shape, order=order, mode="constant"
+        )
+        return _picture(found, thin, plane, 0, order)
+
+    shown = None if labels is None else sampled(labels, 0)
+    return _coloured(_grey(sampled(volume.voxels, 1), volume), shown, opacity)
+
+
+def _one_slice(grid: Grid, plane: Plane, index: int) -> Grid:
+    """The grid of one slice alone."""
+    across, sign = _grid_axes(grid)[_AXES[plane][0]]
+    count = grid.shape[across]
+    if not 0 <= index < count:
+        raise InvalidVolume(f"there is no {plane} slice {index}: the series has {count}")
+    shape, affine = list(grid.shape), grid.affine.copy()
+    affine[:3, 3] += (index if sign > 0 else count - 1 - index) * affine[:3, across]
+    shape[across] = 1
+    return Grid(shape=(shape[0], shape[1], shape[2]), affine=affine)
+
+
+def _coloured(grey: NDArray[np.uint8], shown: NDArray[np.float32] | None, opacity: float) -> NDArray[np.uint8]:
+    colour = np.repeat(grey[..., None].astype(np.float32), 3, axis=2)
+    if shown is not None:
         for label, rgb in LABEL_COLOURS.items():
             inside = shown == label
             colour[inside] = (1 - opacity) * colour[inside] + opacity * np.array(rgb, np.float32)

@@ -35,6 +35,7 @@ from storage.scans import ScanRepository
 from storage.sign_ins import SignInRepository
 from storage.studies import StudyRepository
 from storage.users import UserRepository
+from storage.visits import VisitRepository
 from web import problems
 from web.access_log import AccessLog
 from web.account_gate import AccountGate
@@ -58,11 +59,13 @@ from web.routes import (
     deliveries,
     dicomweb,
     exports,
+    follow_up,
     images,
     live,
     page_actions,
     pages,
     pages_deliveries,
+    pages_follow_up,
     pages_images,
     pages_sign_in,
     process_mri,
@@ -113,6 +116,7 @@ def create_app(
     context = WebContext(
         settings=settings,
         users=users_repository,
+        visits=VisitRepository(database, clock),
         sign_ins=sign_ins,
         gate=gate,
         views=ViewLog(clock),
@@ -169,9 +173,9 @@ def create_app(
     problems.install(app, respond)
     api = (
         auth, scans, compare, images, live, process_mri, users, deliveries, refusals, audit, dicomweb, health_routes,
-        model_routes, retention, reviews, exports,
+        model_routes, retention, reviews, exports, follow_up,
     )  # fmt: skip
-    for module in (*api, pages_sign_in, pages, pages_deliveries, pages_images, page_actions):
+    for module in (*api, pages_sign_in, pages, pages_deliveries, pages_images, pages_follow_up, page_actions):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=PACKAGE / "static"), name="static")
     complete_openapi(app)

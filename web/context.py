@@ -30,6 +30,7 @@ from storage.scans import ScanRepository
 from storage.sign_ins import SignInRepository
 from storage.studies import StudyRepository
 from storage.users import UserRepository
+from storage.visits import VisitRepository
 from web.account_gate import AccountGate
 from web.change_feed import ChangeFeed
 from web.exporting import ScanExporter
@@ -52,6 +53,7 @@ class WebContext:
 
     settings: WebSettings
     users: UserRepository
+    visits: VisitRepository
     sign_ins: SignInRepository
     gate: AccountGate
     views: ViewLog

@@ -15,7 +15,7 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.overlay import Plane, overlay_slice, slice_count
+from pipeline.overlay import Plane, overlay_slice, overlay_slice_on, slice_count
 from pipeline.volume import Grid, LabelArray, SeriesRole, Volume
 
 REFERENCE_FILE = "reference.nii.gz"
@@ -147,6 +147,23 @@ class SliceRenderer:
             raise NoSuchSlice(count)
         labels = images.labels if opacity > 0 else None
         return encoded(overlay_slice(images.reference, labels, plane, index, opacity))
+
+    def png_on(
+        self, folder: Path, other: Path, to_other: NDArray[np.float64], plane: Plane, index: int, opacity: float
+    ) -> bytes:
+        """Return another run's images as they lie on one slice of this run's, as PNG.
+
+        folder, other: of the two runs. to_other: (4, 4), from a point of this run's reference to that of the other.
+
+        Raises:
+            NoImages: as `load_run_images`. NoSuchSlice: the index lies outside this run's volume.
+        """
+        grid, images = self.images(folder).reference.grid, self.images(other)
+        count = slice_count(grid, plane)
+        if not 0 <= index < count:
+            raise NoSuchSlice(count)
+        labels = images.labels if opacity > 0 else None
+        return encoded(overlay_slice_on(images.reference, labels, grid, to_other, plane, index, opacity))
 
     def images(self, folder: Path, file: str = REFERENCE_FILE) -> RunImages:
         """Return a run's images, read once while they are looked at.

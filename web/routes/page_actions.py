@@ -6,15 +6,19 @@ from fastapi import APIRouter, Request, Response
 
 from pipeline.volume import SeriesRole
 from storage.errors import NotFound
-from web import accounts, scan_requests
+from storage.vocabulary import ReviewVerdict
+from web import accounts, reviews, scan_requests
 from web.dependencies import Context
-from web.pages import AdminVisitor, SignedForm, Visitor, see_other
+from web.pages import AdminVisitor, ClinicalVisitor, SignedForm, Visitor, see_other
 from web.problems import Problem
 from web.routes.scans import ScanId
 from web.routes.users import UserId
+from web.scan_page import ReviewForm, scan_page
 from web.scan_view import series_of
 
 router = APIRouter(include_in_schema=False)
+
+_LONGEST_COMMENT = 2000
 
 
 @router.post("/scans/{scan_id}/process-now")
@@ -47,6 +51,35 @@ def choose_roles(scan_id: ScanId, request: Request, context: Context, session: V
     if chosen:
         scan_requests.override_roles(context, request, session.user, scan_id, chosen)
     return see_other(f"/scans/{scan_id}")
+
+
+@router.post("/scans/{scan_id}/reviews")
+def give_review(
+    scan_id: ScanId, request: Request, context: Context, session: ClinicalVisitor, form: SignedForm
+) -> Response:
+    """Accept, reject or put on hold the results that were looked at; what is refused comes back to be mended."""
+    given = ReviewForm(verdict=str(form.get("verdict") or ""), comment=str(form.get("comment") or "").strip())
+    try:
+        if given.verdict not in list(ReviewVerdict):
+            raise Problem(422, "verdict-unknown", "Choose one of the verdicts.")
+        if len(given.comment) > _LONGEST_COMMENT:
+            raise Problem(422, "comment-too-long", f"A comment has at most {_LONGEST_COMMENT} characters.")
+        reviews.review(
+            context,
+            request,
+            session.user,
+            scan_id,
+            ReviewVerdict(given.verdict),
+            comment=given.comment,
+            run_id=str(form.get("run_id") or "") or None,
+        )
+    except Problem as problem:
+        if problem.status not in (409, 422):
+            raise
+        return scan_page(
+            request, context, session, scan_id, code=problem.status, review_error=problem.detail, review_form=given
+        )
+    return see_other(f"/scans/{scan_id}#review")
 
 
 @router.post("/users/{user_id}/approve")

@@ -11,14 +11,12 @@ from starlette.concurrency import run_in_threadpool
 from storage.lifecycle import END_STATES, ScanState
 from storage.vocabulary import AccountStatus
 from web import accounts, scan_requests
-from web.attention_view import attention_views
 from web.dependencies import Context
-from web.files import DOWNLOADS
 from web.pages import AdminVisitor, Visitor, check_csrf, refuse_cross_site, render
 from web.problems import Problem
-from web.result_view import result_view
 from web.routes.scans import ScanId, page_of_scans, scan_filter
-from web.scan_view import detail, last_finished_run
+from web.scan_page import scan_page
+from web.scan_view import detail
 from web.schemas import ScanPage, ScanSummary
 from web.trail import record, record_view
 from web.uploads import MAX_FIELDS, MAX_FILES, read_upload, take_upload
@@ -100,26 +98,8 @@ def scan_rows(
 @router.get("/scans/{scan_id}")
 def scan(scan_id: ScanId, request: Request, context: Context, session: Visitor) -> Response:
     """Show one scan."""
-    row = scan_requests.find_scan(context, scan_id)
-    record(context, request, "view-scan", user=session.user, scan_id=scan_id)
-    shown = detail(context, row)
-    run = last_finished_run(context, scan_id)
-    return render(
-        request,
-        context,
-        "scan.html",
-        session,
-        here="scans",
-        scan=shown,
-        error="",
-        ended=row.status in END_STATES,
-        result=result_view(row.results) if row.results else None,
-        has_images="reference.nii.gz" in shown.downloads,
-        attention=attention_views(context.files.run_folder(run.id)) if run else (),
-        download_labels={key: file.label for key, file in DOWNLOADS.items()},
-        used_series=[one for one in shown.series if one.role is not None],
-        excluded_series=[one for one in shown.series if one.role is None],
-    )
+    record(context, request, "view-scan", user=session.user, scan_id=scan_requests.find_scan(context, scan_id).id)
+    return scan_page(request, context, session, scan_id)
 
 
 @router.get("/scans/{scan_id}/state")

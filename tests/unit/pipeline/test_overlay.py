@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InvalidVolume
-from pipeline.overlay import LABEL_COLOURS, Plane, grayscale_slice, overlay_slice, slice_count
+from pipeline.overlay import LABEL_COLOURS, Plane, grayscale_slice, overlay_slice, overlay_slice_on, slice_count
 from pipeline.report import Label
 from pipeline.volume import Grid, Volume
 
@@ -72,3 +72,24 @@ def test_wrong_slices_and_labels_are_refused():
         grayscale_slice(_bright(RAS, (0, 0, 0)), Plane.AXIAL, 6)
     with pytest.raises(InvalidVolume, match="labels"):
         overlay_slice(_bright(RAS, (0, 0, 0)), np.zeros((1, 1, 1), np.uint8), Plane.AXIAL, 0)
+
+
+@pytest.mark.parametrize("plane", list(Plane))
+def test_another_study_is_laid_on_a_slice_voxel_by_voxel(plane: Plane) -> None:
+    rng = np.random.default_rng(5)
+    grid = Grid(shape=(5, 6, 7), affine=np.array([[0, -2.0, 0, 9], [2.0, 0, 0, -3], [0, 0, 2.0, 4], [0, 0, 0, 1]]))
+    volume = Volume(voxels=rng.random(grid.shape).astype(np.float32), grid=grid)
+    labels = rng.choice(np.array([0, 1, 2, 4], np.uint8), grid.shape)
+    here = overlay_slice_on(volume, labels, grid, np.eye(4), plane, 2)
+    assert np.array_equal(here, overlay_slice(volume, labels, plane, 2))
+    # A head that lay one voxel further up at the time of the other study.
+    up = np.eye(4)
+    up[2, 3] = 2.0
+    if plane is Plane.AXIAL:
+        assert np.array_equal(
+            overlay_slice_on(volume, labels, grid, up, plane, 2), overlay_slice(volume, labels, plane, 3)
+        )
+    with pytest.raises(InvalidVolume, match="no"):
+        overlay_slice_on(volume, labels, grid, np.eye(4), plane, 9)
+    with pytest.raises(InvalidVolume, match="shape"):
+        overlay_slice_on(volume, labels[1:], grid, np.eye(4), plane, 2)

@@ -183,7 +183,7 @@ class Node:
             ResultRecord(
                 run_id=run.id,
                 kind="SEG",
-                sop_instance_uid=f"2.25.{scan.run}{len(scan.id)}",
+                sop_instance_uid=f"2.25.{scan.run}{int(scan.id[:8], 16)}",
                 sop_class_uid="1.2",
                 series_instance_uid="2.25.9",
                 path="x",

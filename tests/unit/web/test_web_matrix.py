@@ -38,6 +38,7 @@ API: dict[tuple[str, str], tuple[str, int]] = {
     ("GET", "/api/scans/{scan_id}/segmentation/{index}"): (SIGNED_IN, 200),
     ("GET", "/api/scans/{scan_id}/attention/{stage}"): (SIGNED_IN, 404),
     ("GET", "/api/scans/{scan_id}/volume/{name}"): (SIGNED_IN, 200),
+    ("GET", "/api/scans/{scan_id}/earlier/{earlier_id}/slice/{index}"): (SIGNED_IN, 404),
     ("GET", "/api/scans/{scan_id}/download/{key}"): (SIGNED_IN, 200),
     ("POST", "/api/process-mri"): (SIGNED_IN, 415),
     ("POST", "/api/scans/{scan_id}/fetch"): (SIGNED_IN, 409),
@@ -74,6 +75,8 @@ PAGES: dict[tuple[str, str], str] = {
     ("GET", "/scans/{scan_id}"): SIGNED_IN,
     ("GET", "/scans/{scan_id}/state"): SIGNED_IN,
     ("GET", "/scans/{scan_id}/images"): SIGNED_IN,
+    ("GET", "/scans/{scan_id}/follow-up"): SIGNED_IN,
+    ("POST", "/scans/{scan_id}/reviews"): CLINICAL,
     ("POST", "/scans/{scan_id}/process-now"): SIGNED_IN,
     ("POST", "/scans/{scan_id}/retry"): SIGNED_IN,
     ("POST", "/scans/{scan_id}/roles"): SIGNED_IN,
@@ -117,7 +120,15 @@ def address(node: Any, path: str) -> str:
     other = node.user(Role.TECHNICIAN, "other", AccountStatus.PENDING)
     # An event stream would stay open.
     path += "?seconds=0" if path.endswith("/events") else ""
-    numbers = {"name": "LABELS", "kind": "csv", "index": 0, "user_id": other.id, "delivery_id": 1, "hold_id": 99}
+    numbers = {
+        "earlier_id": scan.id,
+        "name": "LABELS",
+        "kind": "csv",
+        "index": 0,
+        "user_id": other.id,
+        "delivery_id": 1,
+        "hold_id": 99,
+    }
     return path.format(scan_id=scan.id, key="report.json", stage="detect", study_uid="1.2", **numbers)
 
 
@@ -151,6 +162,7 @@ def test_an_absent_scan_is_not_found_and_a_stranger_is_not_told(
         "index": 0,
         "name": "LABELS",
         "kind": "csv",
+        "earlier_id": "0",
         "key": "report.json",
         "stage": "detect",
         "delivery_id": 1,
