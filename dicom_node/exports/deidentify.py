@@ -24,7 +24,7 @@ _PIXELS = (
 _PLANE = (
     "ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness SpacingBetweenSlices SliceLocation "
     "InstanceNumber SeriesNumber AcquisitionNumber ImageType VolumetricProperties VolumeBasedCalculationTechnique "
-    "PixelPresentation PatientPosition ComplexImageComponent AcquisitionContrast BurnedInAnnotation"
+    "BodyPartExamined PixelPresentation PatientPosition ComplexImageComponent AcquisitionContrast BurnedInAnnotation"
 )
 _ACQUISITION = (
     "ScanningSequence SequenceVariant ScanOptions MRAcquisitionType RepetitionTime EchoTime InversionTime FlipAngle "

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from pydicom.sr.coding import Code
 
+from pipeline.followup import Category
 from pipeline.overlay import LABEL_COLOURS
 from pipeline.report import REGION_LABELS, Label, Region, SkipCode, Stage
 
@@ -34,6 +35,11 @@ BRAIN_MRI = Code("24590-2", "LN", "Brain MRI")  # CID 646
 VOLUME = Code("118565006", "SCT", "Volume")  # CID 7469
 LONG_AXIS = Code("103339001", "SCT", "Long Axis")  # CID 7469; OHIF compares this spelling
 SHORT_AXIS = Code("103340004", "SCT", "Short Axis")  # CID 7469
+#: IBSI's largest distance between vertices of the mesh at half the mask's step, which are the middles of voxel faces.
+MAXIMUM_DIAMETER = Code("L0JK", "IBSI", "Maximum 3D Diameter of a Mesh")  # CID 7470
+RESPONSE_METHOD = Code("112021", "DCM", "Response Evaluation Method")  # values of CID 6147
+CURRENT_RESPONSE = Code("112048", "DCM", "Current Response")  # values of CID 6143
+RANO = Code("C114879", "NCIt", "RANO")  # CID 6147
 SUM_OF_VOXELS = Code("126030", "DCM", "Sum of segmented voxel method for volume")  # CID 7474
 UPPER_UNCERTAINTY = Code("371886008", "SCT", "+, range of upper measurement uncertainty")  # CID 225
 LOWER_UNCERTAINTY = Code("371885007", "SCT", "-, range of lower measurement uncertainty")  # CID 225
@@ -65,6 +71,7 @@ RATIO = Code("1", "UCUM", "no units")
 # Ours. No context group holds a predicted tumour type, or the state of an algorithm's stage.
 PREDICTED_TYPE = Code("TUMOR-TYPE", PRIVATE_SCHEME, "Tumor type suggested by an image classifier")
 REPLACED_RESULT = Code("REPLACED", PRIVATE_SCHEME, "Result of an earlier analysis that this one replaces")
+RESPONSE_BASIS = Code("RESPONSE-BASIS", PRIVATE_SCHEME, "What the suggested response was taken from, images alone")
 STAGE_COMPLETED = Code("COMPLETED", PRIVATE_SCHEME, "Stage completed")
 
 _SKIP_VALUES: Mapping[SkipCode, str] = MappingProxyType(
@@ -94,6 +101,18 @@ _QUANTITIES: Mapping[str, Code] = MappingProxyType(
         "volume": VOLUME,
         "longest axial diameter": LONG_AXIS,
         "perpendicular axial diameter": SHORT_AXIS,
+        "maximum 3D diameter": MAXIMUM_DIAMETER,
+    }
+)
+
+
+#: CID 6143, whose meanings speak of RECIST's target lesions: the method beside it says that it was RANO.
+_RESPONSES: Mapping[Category, Code] = MappingProxyType(
+    {
+        Category.COMPLETE: Code("112041", "DCM", "Target Lesion Complete Response"),
+        Category.PARTIAL: Code("112042", "DCM", "Target Lesion Partial Response"),
+        Category.PROGRESSIVE: Code("112043", "DCM", "Target Lesion Progressive Disease"),
+        Category.STABLE: Code("112044", "DCM", "Target Lesion Stable Disease"),
     }
 )
 
@@ -170,6 +189,11 @@ def tumour_type_code(class_name: str) -> Code:
 def type_probability_code(class_name: str) -> Code:
     """The concept 'probability that the type is `class_name`'."""
     return private_code(f"P-{class_name}", f"Probability of {class_name}")
+
+
+def response_code(category: Category) -> Code:
+    """The code of a suggested category; no context group has a word for what cannot be evaluated."""
+    return _RESPONSES.get(category) or Code("NOT-EVALUABLE", PRIVATE_SCHEME, "Response not evaluable from images")
 
 
 def quantity_code(quantity: str) -> Code:

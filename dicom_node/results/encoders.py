@@ -16,7 +16,7 @@ from dicom_node.results.key_objects import KeyObjectEncoder
 from dicom_node.results.lint import lint
 from dicom_node.results.lint_rule import Defect
 from dicom_node.results.secondary_capture import CaptureEncoder
-from dicom_node.results.seg import COMPARTMENTS, LABELMAP, REGIONS, SegmentationEncoder
+from dicom_node.results.seg import FORMS, SegmentationEncoder
 from dicom_node.results.sr import ReportEncoder
 from dicom_node.results.sr_viewer import ViewerReportEncoder
 from dicom_node.results.stamp import RunStamp
@@ -50,9 +50,7 @@ class ResultEncoder(Protocol):
 
 #: In the order they are made: an object refers to those before it.
 ENCODERS: tuple[ResultEncoder, ...] = (
-    SegmentationEncoder(COMPARTMENTS),
-    SegmentationEncoder(REGIONS),
-    SegmentationEncoder(LABELMAP),
+    *(SegmentationEncoder(form) for form in FORMS),
     ReportEncoder(),
     ViewerReportEncoder(),
     CaptureEncoder(),

@@ -86,6 +86,10 @@ LABELMAP = SegForm(
 )
 
 
+#: Every kind of SEG, in the order they are made.
+FORMS: tuple[SegForm, ...] = (COMPARTMENTS, REGIONS, LABELMAP)
+
+
 class SegmentationEncoder:
     """One SEG: by default the compartments NCR, ED and ET. What has no voxel gets no segment."""
 

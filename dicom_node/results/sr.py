@@ -11,12 +11,17 @@ from collections.abc import Sequence
 from pydicom.uid import Comprehensive3DSRStorage
 
 from dicom_node.result_kinds import ResultKind
-from dicom_node.results.codes import REGION_KINDS, SEGMENT_KINDS
 from dicom_node.results.encoded import EncodedObject
 from dicom_node.results.evidence import Evidence, ReferenceSeries
-from dicom_node.results.seg import present_kinds
+from dicom_node.results.seg import FORMS, present_kinds
 from dicom_node.results.sr_document import DocumentFrame, document
-from dicom_node.results.sr_groups import detection_group, segment_groups, stages_group, type_group
+from dicom_node.results.sr_groups import (
+    detection_group,
+    response_groups,
+    segment_groups,
+    stages_group,
+    type_group,
+)
 from dicom_node.results.sr_numbers import all_measurements
 from dicom_node.results.sr_sizes import lesion_groups, total_groups
 from dicom_node.results.stamp import RunStamp
@@ -31,7 +36,7 @@ from pipeline.report import (
 )
 
 #: The SEGs whose segments the report measures, by kind.
-_SEGMENTED = {ResultKind.SEG.value: SEGMENT_KINDS, ResultKind.SEG_REGIONS.value: REGION_KINDS}
+_SEGMENTED = {str(form.kind): form.segments for form in FORMS if not form.labelmap}
 
 #: Skips that leave the report unfinished. The others are answers: no tumour means nothing to type or segment.
 _UNFINISHED = frozenset(
@@ -75,6 +80,7 @@ def _groups(report: Report, segs: Sequence[EncodedObject], reference: ReferenceS
             segmented += [kind.subject for kind in kinds]
     groups.extend(total_groups(report, segmented, reference))
     groups.extend(lesion_groups(report, reference, stamp))
+    groups.extend(response_groups(report, reference, stamp))
     return groups
 
 

@@ -73,6 +73,28 @@ def type_group(
     )
 
 
+def response_groups(
+    report: Report, reference: ReferenceSeries, stamp: RunStamp
+) -> list[hd.MeasurementsAndQualitativeEvaluations]:
+    """For each method, the category suggested from images alone; the comments have its arithmetic and its limits."""
+    if report.follow_up is None:
+        return []
+    return [
+        hd.MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=run_tracking(f"response by {response.method}", report, reference, stamp),
+            qualitative_evaluations=[
+                hd.QualitativeEvaluation(name=codes.RESPONSE_METHOD, value=codes.RANO),
+                hd.QualitativeEvaluation(
+                    name=codes.RESPONSE_BASIS, value=codes.private_code(basis, f"Suggested: {response.method}")
+                ),
+                hd.QualitativeEvaluation(name=codes.CURRENT_RESPONSE, value=codes.response_code(response.category)),
+            ],
+        )
+        for basis, response in (("diameters", report.follow_up.diameters), ("volume", report.follow_up.volume))
+        if response is not None
+    ]
+
+
 def segment_groups(
     report: Report,
     segmentation: Segmentation,
