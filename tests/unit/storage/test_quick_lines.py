@@ -102,7 +102,9 @@ def test_many_at_once_are_all_answered(database: Database, scans: ScanRepository
 
 def test_a_database_that_went_away_is_not_waited_for(database: Database, scans: ScanRepository) -> None:
     reader = line_reader(database)
-    broken: Any = line_reader(Database(_elsewhere(database)))
+    elsewhere = Database(_elsewhere(database))
+    database.on_close(elsewhere.close)
+    broken: Any = line_reader(elsewhere)
 
     async def ask(which: LineReader) -> object:
         return await which.read(None, 1, "newest")
