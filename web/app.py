@@ -67,6 +67,7 @@ from web.routes import (
     pages_deliveries,
     pages_follow_up,
     pages_images,
+    pages_language,
     pages_sign_in,
     process_mri,
     refusals,
@@ -157,7 +158,10 @@ def create_app(
         slices=SliceRenderer(),
         metrics=Metrics(RunFigureRepository(database, clock), reviews_repository.count_by_verdict),
         templates=make_templates(
-            PACKAGE / "templates", notice=RESEARCH_NOTICE, roles=[role.value for role in SeriesRole]
+            PACKAGE / "templates",
+            PACKAGE / "static",
+            notice=RESEARCH_NOTICE,
+            roles=[role.value for role in SeriesRole],
         ),
     )
     app = FastAPI(
@@ -175,7 +179,10 @@ def create_app(
         auth, scans, compare, images, live, process_mri, users, deliveries, refusals, audit, dicomweb, health_routes,
         model_routes, retention, reviews, exports, follow_up,
     )  # fmt: skip
-    for module in (*api, pages_sign_in, pages, pages_deliveries, pages_images, pages_follow_up, page_actions):
+    dashboard = (
+        pages_language, pages_sign_in, pages, pages_deliveries, pages_images, pages_follow_up, page_actions,
+    )  # fmt: skip
+    for module in (*api, *dashboard):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=PACKAGE / "static"), name="static")
     complete_openapi(app)

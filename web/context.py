@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -86,7 +86,7 @@ class WebContext:
     limits: LoginLimits
     slices: SliceRenderer
     metrics: Metrics
-    templates: Jinja2Templates
+    templates: Mapping[str, Jinja2Templates]
 
 
 async def get_context(request: Request) -> WebContext:

@@ -9,6 +9,7 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.datastructures import FormData
 
+from web import page_languages
 from web.context import WebContext
 from web.dependencies import Context, Session, optional_session, session_cookie_name, session_now
 from web.problems import FieldProblem, Problem, problem_response
@@ -29,9 +30,21 @@ def render(
     **values: Any,
 ) -> Response:
     """Return a page with an HTTP status code. `here` names the entry of the navigation that is current."""
-    return context.templates.TemplateResponse(
-        request, template, {"session": session, "here": "", **values}, status_code=code
+    language = page_languages.choose(
+        request.cookies.get(page_languages.COOKIE, ""), request.headers.get("Accept-Language", "")
     )
+    values = {"session": session, "here": "", "current_path": _path(request), **values}
+    response = context.templates[language].TemplateResponse(request, template, values, status_code=code)
+    response.headers["Content-Language"] = language
+    response.headers["Vary"] = "Accept-Language, Cookie"
+    return response
+
+
+def _path(request: Request) -> str:
+    """Where a form that changes how pages look comes back to: this page, or the list where it was a form's answer."""
+    if request.method != "GET" or "HX-Request" in request.headers:
+        return "/"
+    return local_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
 
 
 def see_other(path: str) -> Response:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from web import page_languages
 
 _LONGEST_SHOWN = 200
 
@@ -33,8 +36,15 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def make_templates(folder: Path, **constants: object) -> Jinja2Templates:
-    """Return the templates below a folder; constants are known to all of them."""
+def make_templates(folder: Path, scripts: Path, **constants: object) -> Mapping[str, Jinja2Templates]:
+    """Return the templates below a folder by language; constants are known to all of them.
+
+    scripts: the folder of their scripts.
+    """
+    return {language: _templates(folder, scripts, language, constants) for language in page_languages.LANGUAGES}
+
+
+def _templates(folder: Path, scripts: Path, language: str, constants: Mapping[str, object]) -> Jinja2Templates:
     environment = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
@@ -44,4 +54,5 @@ def make_templates(folder: Path, **constants: object) -> Jinja2Templates:
     )
     environment.filters.update(person=person, dicom_date=dicom_date, duration=duration)
     environment.globals.update(constants)
+    page_languages.speak(environment, language, scripts)
     return Jinja2Templates(env=environment)

@@ -1,5 +1,12 @@
-// The upload form. It works without this file too.
+// The page's language, and the upload form, which works without this file too.
 "use strict";
+
+const words = JSON.parse(document.body.dataset.words || "{}");
+
+// What the page's language says for an English text; {name} in it is filled by the caller.
+function t(text) {
+  return words[text] ?? text;
+}
 
 function size(bytes) {
   return bytes < 1024 * 1024 ? `${Math.ceil(bytes / 1024)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
@@ -24,7 +31,7 @@ function uploadForm(form) {
         select.name = "roles";
         select.id = `role-${number}`;
         label.htmlFor = select.id;
-        for (const [value, text] of [["", "Role by its name"], ["T1", "T1"], ["T1CE", "T1 with contrast"], ["T2", "T2"], ["FLAIR", "FLAIR"]]) {
+        for (const [value, text] of [["", t("Role by its name")], ["T1", "T1"], ["T1CE", t("T1 with contrast")], ["T2", "T2"], ["FLAIR", "FLAIR"]]) {
           select.add(new Option(text, value));
         }
         row.append(select);
@@ -51,7 +58,7 @@ function uploadForm(form) {
     sending.hidden = false;
     request.upload.addEventListener("progress", (step) => {
       bar.value = (100 * step.loaded) / step.total;
-      text.textContent = step.loaded < step.total ? `Sending … ${Math.floor(bar.value)} %` : "Checking the files …";
+      text.textContent = step.loaded < step.total ? t("Sending … {percent} %").replace("{percent}", Math.floor(bar.value)) : t("Checking the files …");
     });
     request.addEventListener("load", () => {
       if (request.status < 300 && request.responseURL !== form.action) { location.assign(request.responseURL); return; }
@@ -62,7 +69,7 @@ function uploadForm(form) {
       document.querySelector("[role=alert]")?.scrollIntoView();
     });
     request.addEventListener("error", () => {
-      text.textContent = "The connection broke. Try again.";
+      text.textContent = t("The connection broke. Try again.");
       button.disabled = false;
     });
     request.open("POST", form.action);
