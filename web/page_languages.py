@@ -34,7 +34,7 @@ _READ = re.compile(
 )
 _EXPRESSIONS = re.compile(_EXPRESSION, re.DOTALL)
 _QUOTED = re.compile(r'"([^"\\]*)"')
-_IS_TEXT = re.compile(r"(?=.*[^\W\d_]{3})(?:[A-Z][^/<>{}=]*|[^/%<>{}=]* [^/%<>{}=]*)")
+_IS_TEXT = re.compile(r"(?=.*[^\W\d_]{3})(?:[A-Z][^/<>{}=]*|[^/%<>{}=\s][^/%<>{}=]* [^/%<>{}=]*)")
 _SCRIPT_CALLS = re.compile(r'\bt\("([^"]+)"')
 
 

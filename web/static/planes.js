@@ -150,7 +150,7 @@
       try {
         await next.decode();
       } catch {
-        if (mine === part.wanted) { part.note.textContent = "This slice could not be loaded."; part.note.hidden = false; }
+        if (mine === part.wanted) { part.note.textContent = t("This slice could not be loaded."); part.note.hidden = false; }
         return;
       }
       if (mine !== part.wanted) return;
@@ -177,13 +177,13 @@
   for (const root of document.querySelectorAll("#viewer")) {
     const planes = new Planes(root);
     planes.open().catch(() => {
-      for (const note of root.querySelectorAll(".plane[data-axis] .empty")) note.textContent = "The images could not be loaded.";
+      for (const note of root.querySelectorAll(".plane[data-axis] .empty")) note.textContent = t("The images could not be loaded.");
     });
     const button = root.querySelector("#open-3d");
     button.addEventListener("click", async () => {
       const note = root.querySelector("#note-3d");
       button.disabled = true;
-      note.textContent = "Loading the 3D view …";
+      note.textContent = t("Loading the 3D view …");
       try {
         await script("/static/vendor/niivue.umd.js");
         await script("/static/volume3d.js");
@@ -191,7 +191,7 @@
         button.hidden = true;
         note.hidden = true;
       } catch (error) {
-        note.textContent = `The 3D view could not be opened: ${error.message}. The planes work without it.`;
+        note.textContent = t("The 3D view could not be opened: {why}. The planes work without it.").replace("{why}", error.message);
         button.disabled = false;
       }
     });

@@ -49,7 +49,11 @@ def of_data() -> set[str]:
         for kind in (ScanState, DeliveryState, AccountStatus, Role)
         for one in kind
     }
-    return states | {"axial", "coronal", "sagittal", "ok", "not ok", RESEARCH_NOTICE}
+    return (
+        states
+        | {"accepted", "rejected", "on hold", "volume", "diameters"}
+        | {"axial", "coronal", "sagittal", "ok", "not ok", RESEARCH_NOTICE}
+    )
 
 
 @pytest.mark.parametrize("language", OTHERS)
