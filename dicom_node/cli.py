@@ -14,12 +14,15 @@ from dicom_node.commands import (
     backup,
     conformance,
     demo,
+    erasure,
     evaluate,
     export,
     inspect,
     models,
     phantom,
+    scrub,
     serve,
+    support,
 )
 from dicom_node.errors import DicomNodeError
 from pipeline.errors import PipelineError
@@ -39,6 +42,9 @@ for module in (
     accounts,
     audit,
     backup,
+    scrub,
+    erasure,
+    support,
     phantom,
     analyse,
     evaluate,

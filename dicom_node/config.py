@@ -27,6 +27,7 @@ from dicom_node.config_sections import (
     ResultsSection,
     RetentionSection,
     ReviewSection,
+    ScrubSection,
     StorageSection,
     WebSection,
 )
@@ -60,9 +61,10 @@ class NodeConfig(BaseSettings):
     commitment: CommitmentSection = CommitmentSection()  # type: ignore[call-arg]
     query: QuerySection = QuerySection()  # type: ignore[call-arg]
     retention: RetentionSection = RetentionSection()  # type: ignore[call-arg]
+    scrub: ScrubSection = ScrubSection()  # type: ignore[call-arg]
     web: WebSection = WebSection()  # type: ignore[call-arg]
     engine: EngineSection = EngineSection()  # type: ignore[call-arg]
-    logging: LoggingSection = LoggingSection()
+    logging: LoggingSection = LoggingSection()  # type: ignore[call-arg]
 
     @field_validator("destinations")
     @classmethod

@@ -241,6 +241,13 @@ class RetentionSection(Section):
     poll_s: float = Field(600.0, gt=0)
 
 
+class ScrubSection(Section):
+    """Reading every file at rest again."""
+
+    every_days: float | None = Field(30.0, gt=0)
+    poll_s: float = Field(60.0, gt=0)
+
+
 class WebSection(Section):
     """The dashboard and its API."""
 
@@ -274,6 +281,9 @@ class LoggingSection(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     access: bool = False
+    folder: Path | None = None
+    max_mb: int = Field(20, ge=1)
+    keep: int = Field(10, ge=1)
 
 
 def _is_loopback(host: str) -> bool:

@@ -14,6 +14,7 @@ from storage.database import check_schema
 from storage.errors import StorageError
 from storage.lifecycle import ScanState
 from storage.receivers import SILENT_AFTER, ReceiverRepository, ReceiverRow
+from storage.scrubbing import ScrubRepository
 from web.health import Check, HealthReport, Owed
 
 _QUEUED = (ScanState.READY, ScanState.ANALYSING, ScanState.REPORTING)
@@ -30,6 +31,7 @@ class NodeHealth:
         self._clock = clock
         self._circuits = CircuitRepository(store.database)
         self._receivers = ReceiverRepository(store.database)
+        self._scrubs = ScrubRepository(store.database)
 
     def report(self) -> HealthReport:
         """The condition now."""
@@ -71,6 +73,8 @@ class NodeHealth:
             owed=self._owed(now),
             scans_by_state={state.value: count for state, count in self._store.scans.count_by_state().items()},
             disk_free_bytes=self._store.files.free_bytes(),
+            damaged_files=self._scrubs.damaged_files(),
+            images_missing=self._scrubs.missing_images(),
         )
 
     def _owed(self, now: datetime) -> tuple[Owed, ...]:

@@ -10,21 +10,38 @@ import sys
 
 import structlog
 
+from dicom_node.log_files import LogFiles, RotatingStream
+
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-class _StandardError(logging.Handler):
-    """Lines to standard error as it is at each call."""
+class _Lines(logging.Handler):
+    """Lines to the log file, or to standard error as it is at each call."""
+
+    def __init__(self, file: RotatingStream | None) -> None:
+        super().__init__()
+        self._file = file
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            print(self.format(record), file=sys.stderr, flush=True)
+            (self._file or sys.stderr).write(self.format(record) + "\n")
+            (self._file or sys.stderr).flush()
         except Exception:  # a log line that cannot be written must not stop the work it tells of
             self.handleError(record)
 
+    def close(self) -> None:
+        """Close the file: another configuration follows."""
+        if self._file is not None:
+            self._file.close()
+        super().close()
 
-def configure_logging(level: str, process: str) -> None:
-    """Send every record to standard error as one JSON object a line. level: a key of the config's logging.level."""
+
+def configure_logging(level: str, process: str, files: LogFiles | None = None) -> None:
+    """Send every record to standard error as one JSON object a line. level: a key of the config's logging.level.
+
+    files: instead of standard error. Raises OSError: the file cannot be opened.
+    """
+    file = None if files is None else files.stream(process)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -35,11 +52,11 @@ def configure_logging(level: str, process: str) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         # Standard error as it is at each call: whoever redirects it later gets the lines.
-        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(file or sys.stderr),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(process=process)
-    logging.basicConfig(level=logging.WARNING, handlers=[_StandardError()], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_Lines(file)], force=True)
     # pynetdicom logs data sets, patient names included, from its INFO level on.
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     logging.getLogger("pydicom").setLevel(logging.ERROR)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,11 +128,10 @@ def build_worker(
     from dicom_node.engine import Engine, Step
     from dicom_node.explanations import Explanations
     from dicom_node.follow_up import FollowUps
+    from dicom_node.housekeeping import housekeeping_loops
     from dicom_node.intake import Intake, Jobs
     from dicom_node.outward import build_deliverer, outward_loops, removals_of
-    from dicom_node.results.stamp import EncodingOptions
-    from dicom_node.routing import Routing
-    from dicom_node.runs import RunSteps
+    from dicom_node.run_composition import build_steps, routing_of
     from dicom_node.verification import ReviewFollowUp
     from dicom_node.viewing import Views
     from dicom_node.worker import Worker
@@ -152,25 +150,8 @@ def build_worker(
     follow_ups = FollowUps(visits=store.visits, studies=store.studies, files=store.files)
     compare = config.follow_up.compare
     waits_s = config.follow_up.wait_s if compare and config.follow_up.fetch_priors else 0.0
-    routing = Routing(
-        kinds_by_destination={destination.name: destination.kinds for destination in config.destinations},
-        fallbacks={destination.name: destination.fallback for destination in config.destinations},
-        profiles={destination.name: destination.lint for destination in config.destinations},
-    )
-    steps = RunSteps(
-        studies=store.studies,
-        scans=store.scans,
-        results=store.results,
-        deliveries=store.deliveries,
-        reviews=store.reviews,
-        review_first=config.review.before_sending,
-        files=store.files,
-        models=lambda: loaded["models"],
-        routing=routing,
-        options=EncodingOptions(**config.results.model_dump()),
-        software_version=version("brain-tumor-node"),
-        follow_ups=follow_ups if compare else None,
-    )
+    routing = routing_of(config)
+    steps = build_steps(config, store, lambda: loaded["models"], routing, follow_ups if compare else None)
     engine = Engine(
         database_url=config.engine.database_url or f"sqlite:///{store.files.root / 'engine.sqlite'}",
         executor_id=config.engine.executor_id,
@@ -246,7 +227,11 @@ def build_worker(
         intake_every_s=config.assembly.poll_s,
         deliver_every_s=config.delivery.poll_s,
         takeover_after_s=config.engine.takeover_after_s,
-        also=[("review", follow_up.tick, config.delivery.poll_s), *outward_loops(config, store, clock)],
+        also=[
+            ("review", follow_up.tick, config.delivery.poll_s),
+            *outward_loops(config, store, clock),
+            *housekeeping_loops(config, store, steps.encoded_again, clock),
+        ],
         clock=clock,
     )
 

@@ -20,17 +20,18 @@ from dicom_node.explanations import TELLING, telling_slices
 from dicom_node.follow_up import REFERENCE, FollowUps
 from dicom_node.inbound.study_facts import role_records, study_facts
 from dicom_node.intake import error_fields
+from dicom_node.kept_analysis import EVIDENCE, read_analysis
 from dicom_node.results.encoders import encode_checked
 from dicom_node.results.stamp import EncodingOptions, PredecessorDocument, RunStamp
 from dicom_node.results.written_report import subject_of, write_report
 from dicom_node.routing import Routing
-from dicom_node.run_inputs import LINT, REPORT, SEGMENTATION, report_of, uploaded_volumes
-from dicom_node.study import StudyIneligible, StudyReading, evidence_from_record, evidence_record, read_study
+from dicom_node.run_inputs import LINT, REPORT, SEGMENTATION, uploaded_volumes
+from dicom_node.study import StudyIneligible, StudyReading, evidence_record, read_study
 from dicom_node.study_rows import study_files
 from dicom_node.viewing import SPACE
 from pipeline.analysis import analyse
 from pipeline.models.protocols import Models
-from pipeline.nifti import load_nifti_volume, save_labels, save_volume
+from pipeline.nifti import save_labels, save_volume
 from pipeline.report import Flag, Report, Segmentation, Stage
 from pipeline.report_json import report_to_dict
 from pipeline.volume import SeriesRole, Volume
@@ -48,7 +49,6 @@ from web.result_view import headline
 
 log = structlog.get_logger("runs")
 
-EVIDENCE = "evidence.json"
 
 #: Share of the progress bar at which each stage of the analysis ends, in percent.
 _STAGE_ENDS = {Stage.PREPARE: 35, Stage.DETECT: 45, Stage.CLASSIFY: 50, Stage.SEGMENT: 80, Stage.MEASURE: 85}
@@ -190,16 +190,11 @@ class RunSteps:
         run = self._scans.run(run_id)
         scan = self._scans.get(run.scan_id)
         self._scans.set_progress(scan.id, 90, "report")
-        folder = self._files.run_folder(run_id)
-        told = json.loads((folder / REPORT).read_bytes())
-        volume, header = load_nifti_volume(folder / REFERENCE), None
-        report, stamp = report_of(folder, told), self._stamp(run)
-        if (folder / EVIDENCE).is_file():
-            evidence = evidence_from_record(json.loads((folder / EVIDENCE).read_bytes()), self._files.root)
-            evidence, header = replace(evidence, volume=volume), evidence.reference.first
+        kept, stamp, header = read_analysis(self._files, run_id), self._stamp(run), None
+        if kept.evidence is not None:
+            header = kept.evidence.reference.first
             found: dict[str, list[dict[str, Any]]] = {}
-            checked = encode_checked(report, evidence, stamp, self._routing.kinds())
-            for encoded, defects in checked:
+            for encoded, defects in encode_checked(kept.report, kept.evidence, stamp, self._routing.kinds()):
                 found[encoded.sop_instance_uid] = [
                     {"code": d.code, "text": d.text, "profiles": sorted(d.profiles)} for d in defects
                 ]
@@ -218,10 +213,18 @@ class RunSteps:
                     )
                 )
             self._files.write_result(run_id, LINT, _json(found))
-        written = write_report(report, subject_of(header, stamp), volume, options=stamp.options)
+        written = write_report(kept.report, subject_of(header, stamp), kept.volume, options=stamp.options)
         self._files.write_result(run_id, "report.html", written.html.encode())
         self._files.write_result(run_id, "report.pdf", written.pdf)
-        self._scans.set_results(scan.id, told, headline(told))
+        self._scans.set_results(scan.id, kept.told, headline(kept.told))
+
+    def encoded_again(self, run_id: str) -> dict[str, bytes]:
+        """The result objects of a run by their paths, encoded once more; nothing is written. Raises as `encode`."""
+        kept, stamp = read_analysis(self._files, run_id), self._stamp(self._scans.run(run_id))
+        if kept.evidence is None:
+            return {}
+        encoded = encode_checked(kept.report, kept.evidence, stamp, self._routing.kinds())
+        return {f"results/{run_id}/{one.kind.lower()}.dcm": one.to_bytes() for one, _ in encoded}
 
     def _stamp(self, run: RunRow) -> RunStamp:
         return RunStamp(

@@ -53,7 +53,7 @@ def erase(database: Database, files: FileStore, scan_id: str, by: str, clock: Cl
         session.flush()
         if study_id is not None:
             uid = session.scalar(select(Study.study_instance_uid).where(Study.id == study_id))
-            session.execute(delete(ConflictingObject).where(ConflictingObject.study_instance_uid == uid))
+            _delete_named(session, str(uid))
             _delete_below(session, Base.metadata.tables[Study.__tablename__], [study_id])
             session.execute(delete(Study).where(Study.id == study_id))
         _delete_below(session, Base.metadata.tables[Scan.__tablename__], [scan_id])
@@ -87,6 +87,13 @@ def _paths(session: Session, scan: Scan) -> list[str]:
     uid = session.scalar(select(Study.study_instance_uid).where(Study.id == scan.study_id))
     aside = select(ConflictingObject.path).where(ConflictingObject.study_instance_uid == uid)
     return [*session.scalars(own), *session.scalars(aside)]
+
+
+def _delete_named(session: Session, study_instance_uid: str) -> None:
+    """Delete every row that names the study by its UID and not by its row: what was kept apart, what a PACS said."""
+    for table in Base.metadata.tables.values():
+        if table.name != Study.__tablename__ and "study_instance_uid" in table.columns:
+            session.execute(delete(table).where(table.columns["study_instance_uid"] == study_instance_uid))
 
 
 def _delete_below(session: Session, table: Table, keys: Sequence[Any]) -> None:

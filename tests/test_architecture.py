@@ -44,7 +44,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dicom_node.errors": (),
     "dicom_node.result_kinds": (),
     "dicom_node.uids": (),
-    "dicom_node.logs": (),
+    "dicom_node.log_files": (),
+    "dicom_node.logs": ("dicom_node.log_files",),
     "dicom_node.pixel_free": (),
     "dicom_node.commitment": ("storage", "dicom_node.errors"),
     "dicom_node.inbound": (

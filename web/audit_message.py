@@ -59,6 +59,7 @@ KINDS: Mapping[str, _Kind] = MappingProxyType(
         "correct": _Kind(event=_ACCESSED, code="U"),
         "delete-scan": _Kind(event=("110105", "DICOM Study Deleted"), code="D"),
         "erase-scan": _Kind(event=("110105", "DICOM Study Deleted"), code="D"),
+        "erase-patient": _Kind(event=("110105", "DICOM Study Deleted"), code="D"),
         "read-audit": _Kind(event=("110101", "Audit Log Used"), code="R"),
     }
 )

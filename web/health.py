@@ -50,7 +50,8 @@ class HealthReport:
     queue_length: scans waiting for a worker or in its hands. queue_age_s: how long the oldest has waited, None if none.
     delivery_age_s: age of the oldest object still owed to a destination, None if none.
     owed: objects owed, one by one destination. scans_by_state: how many scans are in each state. disk_free_bytes: where
-    studies are kept, None where it cannot be asked.
+    studies are kept, None where it cannot be asked. damaged_files: found at rest so far; images_missing: those of them
+    that were received images and have not come again.
     """
 
     checks: tuple[Check, ...]
@@ -64,6 +65,8 @@ class HealthReport:
     owed: tuple[Owed, ...] = ()
     scans_by_state: Mapping[str, int] = field(default_factory=dict)
     disk_free_bytes: int | None = None
+    damaged_files: int = 0
+    images_missing: int = 0
 
     @property
     def ready(self) -> bool:

@@ -60,6 +60,10 @@ class Metrics:
         )
         self._states = Gauge("btn_scans", "Scans in each state.", ("state",), registry=self._registry)
         self._disk = Gauge("btn_disk_free_bytes", "Free where studies are kept.", registry=self._registry)
+        self._damaged = Gauge("btn_damaged_files", "Files found damaged at rest so far.", registry=self._registry)
+        self._missing = Gauge(
+            "btn_images_missing", "Of them, received images that have not come again.", registry=self._registry
+        )
         self._models = Gauge(
             "btn_model_info",
             "1 for each installed model.",
@@ -94,6 +98,8 @@ class Metrics:
             self._states.labels(state).set(count)
         if report.disk_free_bytes is not None:
             self._disk.set(report.disk_free_bytes)
+        self._damaged.set(report.damaged_files)
+        self._missing.set(report.images_missing)
         self._ready.set(report.ready)
         for model in report.models:
             self._model_ok.labels(model.name).set(model.ok)

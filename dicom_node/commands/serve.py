@@ -13,6 +13,7 @@ import typer
 
 from dicom_node.commands.options import ConfigOption, configuration
 from dicom_node.config import NodeConfig
+from dicom_node.log_files import LogFiles
 from dicom_node.logs import configure_logging
 from dicom_node.pixel_free import keep_decoders_out
 from dicom_node.supervisor import Child, supervise
@@ -23,7 +24,7 @@ def serve(config: ConfigOption = None) -> None:
     from dicom_node.store import open_store
 
     loaded = configuration(config)
-    configure_logging(loaded.logging.level, "serve")
+    configure_logging(loaded.logging.level, "serve", log_files(loaded))
     open_store(loaded).database.close()  # a node that cannot start says so here, once
     arguments = [] if config is None else ["--config", str(config)]
     names = ("receive", "work", "web")
@@ -38,7 +39,7 @@ def receive(config: ConfigOption = None) -> None:
     from dicom_node.store import open_store
 
     loaded = configuration(config)
-    configure_logging(loaded.logging.level, "receive")
+    configure_logging(loaded.logging.level, "receive", log_files(loaded))
     store = open_store(loaded)
     server = build_receiver(loaded, store)
     _run(server.start, server.stop)
@@ -58,7 +59,7 @@ def work(
     loaded = configuration(config)
     if gpu is not None:
         loaded = on_device(loaded, gpu)
-    configure_logging(loaded.logging.level, "work")
+    configure_logging(loaded.logging.level, f"work-{loaded.engine.executor_id}", log_files(loaded))
     store = open_store(loaded)
     with store.files.lock(f"worker-{loaded.engine.executor_id}"):
         worker = build_worker(loaded, store)
@@ -67,6 +68,14 @@ def work(
         # An analysis under way would hold the interpreter until it ends; its run resumes at the next start instead.
         sys.stderr.flush()
         os._exit(0)
+
+
+def log_files(config: NodeConfig) -> LogFiles | None:
+    """Where the log goes; None for standard error."""
+    section = config.logging
+    if section.folder is None:
+        return None
+    return LogFiles(folder=section.folder, max_bytes=section.max_mb << 20, keep=section.keep)
 
 
 def on_device(config: NodeConfig, gpu: int) -> NodeConfig:
@@ -84,7 +93,7 @@ def web(config: ConfigOption = None) -> None:
     from dicom_node.store import open_store
 
     loaded = configuration(config)
-    configure_logging(loaded.logging.level, "web")
+    configure_logging(loaded.logging.level, "web", log_files(loaded))
     store = open_store(loaded)
     application = build_web(loaded, store)
     tls = loaded.web.tls

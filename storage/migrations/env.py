@@ -15,6 +15,7 @@ import storage.model_tables
 import storage.outward_tables
 import storage.retention_tables
 import storage.review_tables
+import storage.scrub_tables
 import storage.visit_tables  # noqa: F401
 from storage.columns import CleanText, UtcDateTime
 from storage.engines import make_engine

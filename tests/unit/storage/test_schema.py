@@ -16,7 +16,8 @@ import storage.edge_tables
 import storage.model_tables
 import storage.outward_tables
 import storage.retention_tables
-import storage.review_tables  # noqa: F401  (their tables join the metadata)
+import storage.review_tables
+import storage.scrub_tables  # noqa: F401  (their tables join the metadata)
 from storage.database import check_schema, upgrade
 from storage.engines import make_engine
 from storage.errors import PermanentStorageError, SchemaMismatch, StorageFault

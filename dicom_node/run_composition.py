@@ -1,0 +1,47 @@
+"""Composition of what a run does, built from the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+
+from dicom_node.config import NodeConfig
+from dicom_node.follow_up import FollowUps
+from dicom_node.results.stamp import EncodingOptions
+from dicom_node.routing import Routing
+from dicom_node.runs import RunSteps
+from dicom_node.store import Store
+from pipeline.models.protocols import Models
+
+
+def routing_of(config: NodeConfig) -> Routing:
+    """Which result goes where."""
+    return Routing(
+        kinds_by_destination={destination.name: destination.kinds for destination in config.destinations},
+        fallbacks={destination.name: destination.fallback for destination in config.destinations},
+        profiles={destination.name: destination.lint for destination in config.destinations},
+    )
+
+
+def build_steps(
+    config: NodeConfig,
+    store: Store,
+    models: Callable[[], Models],
+    routing: Routing,
+    follow_ups: FollowUps | None = None,
+) -> RunSteps:
+    """The steps. models: asked for when a study is analysed, and only then."""
+    return RunSteps(
+        studies=store.studies,
+        scans=store.scans,
+        results=store.results,
+        deliveries=store.deliveries,
+        reviews=store.reviews,
+        review_first=config.review.before_sending,
+        files=store.files,
+        models=models,
+        routing=routing,
+        options=EncodingOptions(**config.results.model_dump()),
+        software_version=version("brain-tumor-node"),
+        follow_ups=follow_ups,
+    )
