@@ -38,6 +38,8 @@ bench: $(VENV)/.installed-test
 
 faults: $(VENV)/.installed-test
 	$(BIN)/python -m tests.acceptance.kill_campaign --rounds 20
+	$(BIN)/python -m tests.acceptance.kill_thousand --kills 1000
+	$(BIN)/python -m tests.acceptance.kill_thousand --kills 300 --database postgresql --workers 3
 	$(BIN)/python -m tests.acceptance.edge_faults --rounds 200
 
 clean:

@@ -1,25 +1,15 @@
-"""One round of the kill campaign at each point; `make faults` runs twenty."""
+"""A batch of the kill campaign; `python -m tests.acceptance.kill_thousand` runs as many as wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from pathlib import Path
 
-import pytest
-
-from tests.acceptance.kill_campaign import POINTS, Campaign, CountedOrthanc
+from tests.acceptance.kill_batches import BatchCampaign
 
 
-@pytest.fixture(scope="module")
-def campaign(tmp_path_factory: pytest.TempPathFactory, debian_tool: Callable[[str], str]) -> Iterator[Campaign]:
-    folder = tmp_path_factory.mktemp("campaign")
-    with Campaign(folder, CountedOrthanc(debian_tool("Orthanc"), folder), seed=1) as running:
-        yield running
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_a_killed_node_loses_nothing_and_duplicates_nothing(campaign: Campaign, point: str) -> None:
-    outcome = campaign.run(point, 0)
-    assert outcome.killed
-    assert outcome.lost == 0
-    assert outcome.status == "delivered"
-    assert (outcome.segs, outcome.srs) == (1, 1)
+def test_a_killed_node_loses_nothing_and_duplicates_nothing(tmp_path: Path) -> None:
+    with BatchCampaign(tmp_path, seed=1, studies=2) as campaign:
+        batch = campaign.batch(0, most=8)
+    assert batch.total >= 5, batch.kills
+    assert batch.acknowledged == 20
+    assert batch.good, batch.told()
