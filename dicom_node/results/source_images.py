@@ -8,14 +8,26 @@ copied verbatim from the true headers afterwards (`stamp.finish`).
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from types import MappingProxyType
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
+from pydicom.datadict import dictionary_VR
+from pydicom.tag import BaseTag, Tag
 
 from dicom_node.results.evidence import ReferenceSeries
 from dicom_node.results.stamp import IDENTITY_KEYWORDS
 
 #: The character set says how the other texts are to be read.
 _KEPT = frozenset({"StudyInstanceUID", "SpecificCharacterSet"})
+#: What the constructors get without a value, by its VR; None for what they do not get at all.
+_EMPTIED: Mapping[BaseTag, str | None] = MappingProxyType(
+    {
+        Tag(keyword): None if keyword.endswith("Sequence") else dictionary_VR(keyword)
+        for keyword in IDENTITY_KEYWORDS
+        if keyword not in _KEPT
+    }
+)
 
 
 def source_images(reference: ReferenceSeries) -> list[Dataset]:
@@ -84,23 +96,22 @@ def _multi_frame(reference: ReferenceSeries) -> Dataset:
 
 
 def _without_identity(dataset: Dataset) -> Dataset:
-    image = Dataset()
     # Raw elements are taken as they are: decoding all of a header would stop at any odd value in it.
-    image.update(dict(dataset.items()))
-    for keyword in IDENTITY_KEYWORDS:
-        if keyword in _KEPT:
-            continue
-        _replace(image, keyword, None)
+    elements = {tag: element for tag, element in dataset.items() if tag not in _EMPTIED}
+    for tag, empty in _EMPTIED.items():
+        if empty is not None:
+            # An own one: setting an attribute of a dataset writes into its element.
+            elements[tag] = DataElement(tag, empty, None)
+    image = Dataset(elements)
     if "SpacingBetweenSlices" in image and not image.SpacingBetweenSlices:
         del image.SpacingBetweenSlices
     return image
 
 
 def _replace(image: Dataset, keyword: str, value: object) -> None:
-    """Set an attribute of a copy; None empties it, and takes a sequence away.
+    """Set an attribute of a copy.
 
     The copy shares its element objects with the true header: setting in place would write through to that.
     """
     image.pop(keyword, None)
-    if value is not None or not keyword.endswith("Sequence"):
-        setattr(image, keyword, value)
+    setattr(image, keyword, value)

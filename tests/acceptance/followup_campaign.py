@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from pipeline.longitudinal.compare import Imaged, followed
 from pipeline.measurements import lesion_components, measure
 from pipeline.report import ModelIdentity, Report, Segmentation, SkipCode, Skipped, Stage
 from pipeline.volume import Grid, SeriesRole, Volume
+from tests.acceptance.campaign_record import CampaignRecord
 
 KINDS = ("grown", "shrunk", "new", "vanished", "merged", "swapped")
 DAY = date(2025, 1, 1)
@@ -173,25 +175,35 @@ def _percent(before: float | None, now: float | None) -> float | None:
     return None if not before else 100 * ((now or 0.0) - before) / before
 
 
-def run(pairs: int, first_seed: int = 100) -> int:
-    """How many of `pairs` were not exact; each is printed."""
-    wrong = 0
+def run(pairs: int, first_seed: int = 100, record: CampaignRecord | None = None, until: float = float("inf")) -> int:
+    """How many of `pairs` were not exact; each is printed. What the record has is not done again.
+
+    until: no pair begins after this time of the monotonic clock.
+    """
+    record = record or CampaignRecord(None)
     for n in range(pairs):
         kind, seed = KINDS[n % len(KINDS)], first_seed + n
+        if record.has(f"{kind} {seed}") or time.monotonic() > until:
+            continue
         began = time.perf_counter()
         pair = make_pair(kind, seed)
         found, first, second = follow(pair, seed)
         said = faults(pair, found, first, second)
-        wrong += bool(said)
         categories = [response.category.value for response in (found.diameters, found.volume) if response]
+        record.add(f"{kind} {seed}", faults=said, categories=categories)
         seconds = time.perf_counter() - began
-        verdict = "; ".join(said) or "exact"
-        print(f"{n + 1:3} {kind:9} seed {seed}: {verdict}  {categories}  {seconds:.1f} s", flush=True)
-    print(f"{pairs - wrong} of {pairs} pairs exact")
+        print(
+            f"{n + 1:3} {kind:9} seed {seed}: {'; '.join(said) or 'exact'}  {categories}  {seconds:.1f} s", flush=True
+        )
+    wrong = sum(bool(line["faults"]) for line in record.lines)
+    print(f"{len(record.lines) - wrong} of {len(record.lines)} pairs exact, {pairs} asked for")
     return wrong
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=40)
-    sys.exit(1 if run(parser.parse_args().pairs) else 0)
+    parser.add_argument("--record", type=Path, help="go on where this file says the campaign was stopped")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no pair after so long")
+    asked = parser.parse_args()
+    sys.exit(1 if run(asked.pairs, record=CampaignRecord(asked.record), until=time.monotonic() + asked.seconds) else 0)

@@ -1,10 +1,11 @@
 """Every result object of many phantom studies, judged by programs that are not ours.
 
-python -m tests.acceptance.results_campaign --studies 60 [--data ../shared/data]
+python -m tests.acceptance.results_campaign --studies 60 [--data ../shared/data] [--record FILE [--seconds 180]]
 
 dciodvfy finds no error; highdicom reads every SEG and SR; dcmqi turns the SEG into the same voxels and both SRs into
 JSON; our lint finds nothing. Vendors, classic and enhanced images, with and without a tumour take turns. With --data,
-the real enhanced T1 of a Siemens XA30 is a source too, with labels painted into it.
+the real enhanced T1 of a Siemens XA30 is a source too, with labels painted into it. With --record the campaign goes on
+where it was stopped, and --seconds stops it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -27,6 +31,7 @@ from dicom_node.inbound.conversion import load_series
 from dicom_node.result_kinds import ResultKind
 from dicom_node.results.encoders import encode_checked
 from pipeline.report import Label, Segmentation
+from tests.acceptance.campaign_record import CampaignRecord
 from tests.phantom_results import STAMP, Case, case_of, phantom_case
 
 VENDORS = ("siemens", "ge", "philips")
@@ -106,18 +111,37 @@ def real_case(data: Path) -> Case:
     return case_of(converted, labels)
 
 
-def campaign(studies: int, data: Path | None, folder: Path) -> Tally:
-    """Judge so many phantom studies, and the real series where there is one."""
-    tally = Tally()
+def campaign(
+    studies: int,
+    data: Path | None,
+    folder: Path,
+    record: CampaignRecord | None = None,
+    until: float = float("inf"),
+) -> Tally:
+    """Judge so many phantom studies, and the real series where there is one; what the record has is not done again.
+
+    until: no case begins after this time of the monotonic clock.
+    """
+    record = record or CampaignRecord(None)
+    cases: list[tuple[str, Callable[[Path], Case]]] = []
     for seed in range(studies):
         vendor, enhanced, tumour = VENDORS[seed % 3], seed % 2 == 1, seed % 10 != 9
         name = f"{seed} {vendor} {'enhanced' if enhanced else 'classic'}{'' if tumour else ' without tumour'}"
-        with tempfile.TemporaryDirectory(dir=folder) as own:
-            case = phantom_case(Path(own) / "in", seed, vendor, enhanced=enhanced, tumour=tumour)
-            judge(case, Path(own) / "out", name, tally)
+        cases.append((name, partial(phantom_case, seed=seed, vendor=vendor, enhanced=enhanced, tumour=tumour)))
     if data is not None:
-        judge(real_case(data), folder / "real", "real enhanced T1", tally)
-    return tally
+        cases.insert(0, ("real enhanced T1", lambda _: real_case(data)))
+    for name, make in cases:
+        if record.has(name) or time.monotonic() > until:
+            continue
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            tally = Tally()
+            judge(make(Path(own) / "in"), Path(own) / "out", name, tally)
+            record.add(name, objects=dict(tally.objects), faults=tally.faults)
+    whole = Tally()
+    for line in record.lines:
+        whole.objects.update(line["objects"])
+        whole.faults += line["faults"]
+    return whole
 
 
 def main() -> None:
@@ -125,10 +149,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=60)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--record", type=Path)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
     arguments = parser.parse_args()
+    record, until = CampaignRecord(arguments.record), time.monotonic() + arguments.seconds
     with tempfile.TemporaryDirectory() as folder:
-        tally = campaign(arguments.studies, arguments.data, Path(folder))
-    print(f"objects judged: {dict(tally.objects)}, faults: {len(tally.faults)}")
+        tally = campaign(arguments.studies, arguments.data, Path(folder), record, until)
+    told = f"cases: {len(record.lines)}, objects judged: {dict(tally.objects)}, faults: {len(tally.faults)}"
+    print(told)
     for fault in tally.faults:
         print(fault)
     sys.exit(1 if tally.faults else 0)
