@@ -246,6 +246,7 @@ def build_web(config: NodeConfig, store: Store, clock: Clock = utc_now) -> Calla
     from dicom_node.export_door import ExportDoor
     from dicom_node.health import NodeHealth
     from dicom_node.models_status import installed_models
+    from dicom_node.neighbours import neighbours
     from dicom_node.stow_door import StowDoor
     from dicom_node.uploads import UploadDoor
     from web.app import create_app
@@ -274,6 +275,7 @@ def build_web(config: NodeConfig, store: Store, clock: Clock = utc_now) -> Calla
         ingest=UploadDoor(ingest, store.scans),
         stow=StowDoor(ingest, store.files),
         exporter=ExportDoor(store),
+        neighbours=neighbours(config),
         clock=clock,
         access_log=access_lines() if config.logging.access else None,
     )

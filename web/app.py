@@ -48,6 +48,7 @@ from web.images import SliceRenderer
 from web.ingest import StowIngest, UploadIngest
 from web.login_limits import LoginLimits
 from web.metrics import Metrics, RequestMetrics
+from web.neighbours import Neighbours
 from web.openapi import complete_openapi
 from web.pages import respond
 from web.passwords import PasswordHasher
@@ -64,6 +65,8 @@ from web.routes import (
     live,
     page_actions,
     pages,
+    pages_admin,
+    pages_audit,
     pages_deliveries,
     pages_follow_up,
     pages_images,
@@ -97,6 +100,7 @@ def create_app(
     ingest: UploadIngest,
     stow: StowIngest | None = None,
     exporter: ScanExporter | None = None,
+    neighbours: Neighbours | None = None,
     models: Callable[[], Sequence[InstalledModel]] = tuple,
     clock: Callable[[], datetime] = utc_now,
     hasher: PasswordHasher | None = None,
@@ -136,6 +140,7 @@ def create_app(
         ingest=ingest,
         stow=stow,
         exporter=exporter,
+        neighbours=neighbours or Neighbours(),
         commitments=CommitmentRepository(database, clock),
         circuits=CircuitRepository(database),
         refusals=RefusalRepository(database),
@@ -181,6 +186,7 @@ def create_app(
     )  # fmt: skip
     dashboard = (
         pages_language, pages_sign_in, pages, pages_deliveries, pages_images, pages_follow_up, page_actions,
+        pages_admin, pages_audit,
     )  # fmt: skip
     for module in (*api, *dashboard):
         app.include_router(module.router)

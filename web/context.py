@@ -39,6 +39,7 @@ from web.images import SliceRenderer
 from web.ingest import StowIngest, UploadIngest
 from web.login_limits import LoginLimits
 from web.metrics import Metrics
+from web.neighbours import Neighbours
 from web.passwords import PasswordHasher
 from web.settings import WebSettings
 from web.tokens import TokenIssuer
@@ -79,6 +80,7 @@ class WebContext:
     removals: RemovalRepository
     holds: HoldRepository
     health: Callable[[], HealthReport]
+    neighbours: Neighbours
     models: Callable[[], Sequence[InstalledModel]]
     clock: Callable[[], datetime]
     tokens: TokenIssuer

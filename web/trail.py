@@ -16,7 +16,7 @@ Action = Literal[
     "sign-in", "sign-out", "refresh", "register", "change-password", "change-profile", "approve-user", "disable-user",
     "list-scans", "view-scan", "view-images", "compare", "watch", "download", "upload", "store", "resend", "fetch",
     "process-now", "retry", "role-override", "correct", "delete-scan", "restore-scan", "erase-scan", "read-audit",
-    "hold", "hold-released", "review", "export",
+    "hold", "hold-released", "create-user", "change-role", "end-sign-ins", "test-destination", "review", "export",
 ]  # fmt: skip
 
 

@@ -100,11 +100,14 @@ def export_audit(
     admin: AdminOnly,
     format: Annotated[Literal["jsonl", "dicom"], Query(description="JSON lines, or DICOM audit messages.")] = "jsonl",
     after: EntryId = None,
+    action: Word = None,
+    username: Word = None,
+    scan_id: Annotated[Word, Query(alias="scanId")] = None,
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> StreamingResponse:
     """Export the audit trail, the oldest entry first: a JSON object or a DICOM audit message (PS3.15 A.5) a line."""
-    filters = _filters(None, None, None, since, until)
+    filters = _filters(action, username, scan_id, since, until)
     record(context, request, "read-audit", user=admin.user, format=format)
     lines = exported(context, filters, format, after or 0)
     name = {"Content-Disposition": f'attachment; filename="audit.{"jsonl" if format == "jsonl" else "xml"}"'}

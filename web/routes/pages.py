@@ -9,10 +9,9 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from storage.lifecycle import END_STATES, ScanState
-from storage.vocabulary import AccountStatus
-from web import accounts, scan_requests
+from web import scan_requests
 from web.dependencies import Context
-from web.pages import AdminVisitor, Visitor, check_csrf, refuse_cross_site, render
+from web.pages import Visitor, check_csrf, refuse_cross_site, render
 from web.problems import Problem
 from web.routes.scans import ScanId, page_of_scans, scan_filter
 from web.scan_page import scan_page
@@ -24,6 +23,9 @@ from web.uploads import MAX_FIELDS, MAX_FILES, read_upload, take_upload
 router = APIRouter(include_in_schema=False)
 
 _ROWS_A_PAGE = 25
+#: In work or waiting for it, as the health report counts them, and how many of them are named.
+_QUEUED = (ScanState.READY, ScanState.ANALYSING, ScanState.REPORTING)
+_LISTED = 50
 
 Text = Annotated[str, Query(max_length=200)]
 Cursor = Annotated[str, Query(max_length=400)]
@@ -148,13 +150,14 @@ async def upload(request: Request, context: Context, session: Visitor) -> Respon
 @router.get("/system")
 def system(request: Request, context: Context, session: Visitor) -> Response:
     """Show the node's condition."""
-    refusals = context.refusals.newest()
-    return render(request, context, "system.html", session, here="system", health=context.health(), refusals=refusals)
-
-
-@router.get("/users")
-def users(request: Request, context: Context, session: AdminVisitor) -> Response:
-    """Show the accounts and who waits for approval."""
-    found = accounts.listed(context)
-    pending = sum(user.status is AccountStatus.PENDING for user in found)
-    return render(request, context, "users.html", session, here="users", users=found, pending=pending, error="")
+    return render(
+        request,
+        context,
+        "system.html",
+        session,
+        here="system",
+        health=context.health(),
+        refusals=context.refusals.newest(),
+        queue=context.scans.in_states(*_QUEUED, limit=_LISTED),
+        failed=context.scans.in_states(ScanState.FAILED, limit=_LISTED),
+    )

@@ -34,6 +34,7 @@ from storage.vocabulary import AccountStatus, Role, RunState, Source
 from web.app import create_app
 from web.health import Check, HealthReport, InstalledModel
 from web.ingest import Ingested, IngestOutcome
+from web.neighbours import Neighbours
 from web.passwords import PasswordHasher
 from web.settings import WebSettings
 
@@ -93,6 +94,7 @@ class Node:
     )
 
     models: tuple[InstalledModel, ...] = ()
+    neighbours: Neighbours = field(default_factory=Neighbours)
 
     def __post_init__(self) -> None:
         self.users = UserRepository(self.database, self.clock)
@@ -107,6 +109,7 @@ class Node:
             health=lambda: self.health,
             ingest=self.ingest,
             models=lambda: self.models,
+            neighbours=self.neighbours,
             clock=self.clock,
             hasher=self.hasher,
         )

@@ -91,6 +91,12 @@ PAGES: dict[tuple[str, str], str] = {
     ("GET", "/system"): SIGNED_IN,
     ("GET", "/models"): CLINICAL,
     ("GET", "/users"): ADMIN,
+    ("POST", "/users"): ADMIN,
+    ("POST", "/users/{user_id}/role"): ADMIN,
+    ("POST", "/users/{user_id}/sign-out"): ADMIN,
+    ("GET", "/peers"): ADMIN,
+    ("POST", "/peers/test"): ADMIN,
+    ("GET", "/audit"): ADMIN,
     ("POST", "/users/{user_id}/approve"): ADMIN,
     ("POST", "/users/{user_id}/disable"): ADMIN,
 }
