@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dicom_node.config import NodeConfig
+from dicom_node.config import ConfigurationInvalid, NodeConfig
 from dicom_node.inbound.assembly import AssemblyPolicy
 from dicom_node.inbound.commitment import CommitmentService
 from dicom_node.inbound.fast.journal_store import JournalStore, index_left_behind
@@ -56,6 +56,14 @@ def listener_tls(config: NodeConfig) -> ssl.SSLContext | None:
     return server_context(
         TlsFiles(certificate=tls.certificate, key=tls.key, client_ca=tls.client_ca, clients=tls.client_certificates)
     )
+
+
+def web_tls(config: NodeConfig) -> ssl.SSLContext | None:
+    """TLS for pages and API by the listener's rules, None where none is configured. Raises TlsInvalid."""
+    tls = config.web.tls
+    if tls.certificate is None or tls.key is None:
+        return None
+    return server_context(TlsFiles(certificate=tls.certificate, key=tls.key))
 
 
 def listener_peers(config: NodeConfig) -> list[Peer]:
@@ -240,8 +248,17 @@ def build_web(config: NodeConfig, store: Store, clock: Clock = utc_now) -> Calla
     """The web application (ASGI).
 
     Raises:
-        ConfigurationInvalid: the token secret is too short.
+        ConfigurationInvalid: the token secret is too short, or a setting of `web` cannot be used.
     """
+    from web.settings import InvalidWebSettings
+
+    try:
+        return _web_application(config, store, clock)
+    except InvalidWebSettings as error:
+        raise ConfigurationInvalid(str(error)) from None
+
+
+def _web_application(config: NodeConfig, store: Store, clock: Clock) -> Callable[..., Any]:
     from dicom_node.access_lines import access_lines
     from dicom_node.export_door import ExportDoor
     from dicom_node.health import NodeHealth

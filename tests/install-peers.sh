@@ -1,9 +1,9 @@
 #!/bin/sh
-# Install the real peers the tests talk to (Orthanc, DCMTK, dciodvfy, dcm2niix, PostgreSQL, Chromium, systemd-analyze) where this is a Debian system
+# Install the real peers the tests talk to (Orthanc, DCMTK, dciodvfy, dcm2niix, PostgreSQL, Redis, Chromium, systemd-analyze) where this is a Debian system
 # and we may. Elsewhere the tests that need them skip and say so.
 set -eu
 missing=""
-for pair in Orthanc:orthanc storescu:dcmtk dciodvfy:dicom3tools dcm2niix:dcm2niix chromium:chromium systemd-analyze:systemd pdftotext:poppler-utils npm:npm; do
+for pair in Orthanc:orthanc storescu:dcmtk dciodvfy:dicom3tools dcm2niix:dcm2niix chromium:chromium systemd-analyze:systemd redis-server:redis-server pdftotext:poppler-utils npm:npm; do
     program=${pair%%:*}
     PATH=/usr/sbin:/usr/bin command -v "$program" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done

@@ -89,14 +89,14 @@ def web(config: ConfigOption = None) -> None:
     """Run the dashboard and its API alone."""
     import uvicorn
 
-    from dicom_node.node import build_web
+    from dicom_node.node import build_web, web_tls
     from dicom_node.store import open_store
 
     loaded = configuration(config)
     configure_logging(loaded.logging.level, "web", log_files(loaded))
     store = open_store(loaded)
     application = build_web(loaded, store)
-    tls = loaded.web.tls
+    tls = web_tls(loaded)
     uvicorn.run(
         application,
         host=loaded.web.host,
@@ -107,8 +107,7 @@ def web(config: ConfigOption = None) -> None:
         server_header=False,
         # Open event streams would otherwise hold the process up.
         timeout_graceful_shutdown=5,
-        ssl_certfile=tls.certificate,
-        ssl_keyfile=tls.key,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
     store.database.close()
 

@@ -39,7 +39,8 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     try:
-        context.load_cert_chain(files.certificate, files.key)
+        # Without the callback OpenSSL would ask the terminal for a pass phrase, and the node wait for ever.
+        context.load_cert_chain(files.certificate, files.key, password=lambda: "")
     except (OSError, ssl.SSLError) as error:
         raise TlsInvalid(f"{files.certificate} with {files.key}: {_reason(error)}") from None
     if files.clients != "none":
