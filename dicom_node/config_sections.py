@@ -104,6 +104,7 @@ class ModelsSection(Section):
     convert: bool = True
     threads: int = Field(0, ge=0)
     explain: bool = True
+    prognosis: bool = False
 
 
 class ResultsSection(Section):

@@ -1,4 +1,4 @@
-"""Whether a study shows a child, by the dates in its headers: the models were trained on grown-ups."""
+"""How old a patient was, by the dates in the headers, and whether a child: the models were trained on grown-ups."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from pipeline.report import Flag
 ADULT_YEARS = 18
 
 
+def age_years(birth_date: str, study_date: str) -> int | None:
+    """Whole years on the day of the study; None where a date (DA) is missing, no date, or contradicts the other."""
+    born, studied = _date(birth_date), _date(study_date)
+    if born is None or studied is None or not born <= studied:
+        return None
+    return studied.year - born.year - ((studied.month, studied.day) < (born.month, born.day))
+
+
 def age_flags(birth_date: str, study_date: str) -> tuple[Flag, ...]:
     """A flag where the patient was under 18 on the day of the study; none where a date (DA) is missing or no date.
 
     The text tells neither date nor age.
     """
-    born, studied = _date(birth_date), _date(study_date)
-    if born is None or studied is None or not born <= studied:
-        return ()
-    years = studied.year - born.year - ((studied.month, studied.day) < (born.month, born.day))
-    if years >= ADULT_YEARS:
+    years = age_years(birth_date, study_date)
+    if years is None or years >= ADULT_YEARS:
         return ()
     text = f"The patient was under {ADULT_YEARS} at the time of the study; the models were trained on grown-ups."
     return (Flag(code="patient-child", text=text),)

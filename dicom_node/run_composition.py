@@ -38,6 +38,7 @@ def build_steps(
         deliveries=store.deliveries,
         reviews=store.reviews,
         review_first=config.review.before_sending,
+        prognosis=config.models.prognosis,
         files=store.files,
         models=models,
         routing=routing,

@@ -32,6 +32,7 @@ from dicom_node.viewing import SPACE
 from pipeline.analysis import analyse
 from pipeline.models.protocols import Models
 from pipeline.nifti import save_labels, save_volume
+from pipeline.prognosis import with_prognosis
 from pipeline.report import Flag, Report, Segmentation, Stage
 from pipeline.report_json import report_to_dict
 from pipeline.volume import SeriesRole, Volume
@@ -72,13 +73,14 @@ class RunSteps:
         options: EncodingOptions | None = None,
         follow_ups: FollowUps | None = None,
         review_first: bool = False,
+        prognosis: bool = False,
     ) -> None:
         self._studies = studies
         self._scans = scans
         self._results = results
         self._deliveries = deliveries
         self._reviews = reviews
-        self._review_first = review_first
+        self._review_first, self._prognosis = review_first, prognosis
         self._files = files
         self._models = models
         self._routing = routing
@@ -123,6 +125,8 @@ class RunSteps:
         if reading is not None:
             report = replace(report, flags=(*report.flags, *reading.flags))
             report = self._compared(run, reading, report)
+        if self._prognosis:
+            report = with_prognosis(report, self._models(), None if reading is None else reading.age_years)
         self._keep(run_id, report, roles, volumes[report.reference_role], reading, convert_s)
         self._scans.apply_event_once(scan.id, ScanEvent.ANALYSED, "analysed")
 

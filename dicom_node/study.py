@@ -13,7 +13,7 @@ from dicom_node.inbound.conversion import ConvertedSeries, load_series
 from dicom_node.inbound.headers import InstanceHeader
 from dicom_node.inbound.series_headers import SeriesHeaders
 from dicom_node.inbound.series_roles import Override, RoleAssignment, assign
-from dicom_node.patient_age import age_flags
+from dicom_node.patient_age import age_flags, age_years
 from dicom_node.results.evidence import Evidence, SeriesEvidence, SliceSource, load_evidence
 from dicom_node.role_evidence import role_evidence
 from pipeline.report import Flag
@@ -39,7 +39,7 @@ class StudyReading:
     """What was read of a study: the series chosen for each role as volumes, and why the others were not.
 
     sop_classes: Series Instance UID to the SOP Class UID of its instances. flags: what the headers say that a reader of
-    the results should know.
+    the results should know. age_years: at the study, None where the headers do not tell.
     """
 
     study_instance_uid: str
@@ -48,6 +48,7 @@ class StudyReading:
     sop_classes: Mapping[str, str]
     refused: tuple[SeriesRefused, ...] = ()
     flags: tuple[Flag, ...] = ()
+    age_years: int | None = None
 
     @property
     def volumes(self) -> dict[SeriesRole, Volume]:
@@ -119,6 +120,7 @@ def read_study(files: Sequence[StudyFile], overrides: Mapping[str, Override] | N
             *[flag for uid, flag in evidence.doubts.items() if uid in chosen.values()],
             *age_flags(first.patient_birth_date, first.study_date),
         ),
+        age_years=age_years(first.patient_birth_date, first.study_date),
     )
 
 

@@ -12,6 +12,7 @@ from pipeline.anatomy import BidimensionalLesion, BrainFacts, Extent, Place
 from pipeline.errors import InvalidVolume
 from pipeline.followup import FollowUp
 from pipeline.study_space import StudySpace
+from pipeline.survival import Prognosis
 from pipeline.volume import FloatArray, Grid, LabelArray, SeriesRole
 
 #: The cuts of the volume interval; docs/uncertainty.md says what they mean and how often they held.
@@ -262,7 +263,7 @@ class Report:
     """All that leaves the pipeline for one study.
 
     brain: None where no brain was found or nothing measured. bidimensional: the enhancing lesions, targets first.
-    follow_up: None where nobody looked for earlier visits. space: where the series lie; kept apart, not in the JSON.
+    follow_up, prognosis: None where nobody asked. space: where the series lie; kept apart, not in the JSON.
     """
 
     roles: tuple[SeriesRole, ...]
@@ -280,6 +281,7 @@ class Report:
     brain: BrainFacts | None = None
     bidimensional: tuple[BidimensionalLesion, ...] = ()
     follow_up: FollowUp | None = None
+    prognosis: Prognosis | None = None
     space: StudySpace | None = field(default=None, compare=False, repr=False)
     notice: str = field(default=RESEARCH_NOTICE)
 

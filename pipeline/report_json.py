@@ -39,6 +39,7 @@ from pipeline.report import (
     Stage,
     StageTiming,
 )
+from pipeline.survival import prognosis_from_dict, prognosis_to_dict
 from pipeline.volume import Grid, SeriesRole
 
 #: Raised with any change of the fields below that an older reader would get wrong.
@@ -79,6 +80,8 @@ def report_to_dict(report: Report) -> Json:
         "brain": brain_to_dict(report.brain),
         "bidimensional": [bidimensional_to_dict(lesion) for lesion in report.bidimensional],
         "follow_up": follow_up_to_dict(report.follow_up),
+        # Nobody asked, nothing is said.
+        **({} if report.prognosis is None else {"prognosis": prognosis_to_dict(report.prognosis)}),
     }
 
 
@@ -119,6 +122,7 @@ def report_from_dict(values: Mapping[str, Any], segmentation: Segmentation | Non
             brain=brain_from_dict(values.get("brain")),
             bidimensional=tuple(bidimensional_from_dict(lesion) for lesion in values.get("bidimensional", [])),
             follow_up=follow_up_from_dict(values.get("follow_up")),
+            prognosis=prognosis_from_dict(values.get("prognosis")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ReportUnreadable(f"the report lacks a field or holds a wrong one: {error!r}") from error

@@ -53,6 +53,7 @@ class ReportFacts:
     legend: tuple[tuple[str, tuple[int, int, int]], ...]
     history: tuple[HistoryPoint, ...]
     response: tuple[str, ...]
+    prognosis: tuple[str, ...]
     notice: str
 
 
@@ -86,6 +87,7 @@ def report_facts(
         legend=tuple((words["names"].get(label.name, label.name), rgb) for label, rgb in LABEL_COLOURS.items()),
         history=tuple(history) or _visits(report),
         response=tuple(_response(report, say)),
+        prognosis=tuple(_prognosis(report, say)),
         notice=words["notice"],
     )
 
@@ -273,3 +275,21 @@ def _response(report: Report, say: _Words) -> list[str]:
             )
     notices = {one.notice for one in (followed.diameters, followed.volume) if one is not None}
     return [*told, *sorted(notices)]
+
+
+def _prognosis(report: Report, say: _Words) -> list[str]:
+    """What was asked of survival and what came of it, always with its warning; nothing where nobody asked."""
+    asked = report.prognosis
+    if asked is None:
+        return []
+    if asked.survival is None:
+        return [say.words["no_survival"].format(reason=asked.reason)]
+    told = say.words["survival"].format(
+        median=say.number(asked.survival.median_months),
+        low=say.number(asked.survival.low_months),
+        high=say.number(asked.survival.high_months),
+        coverage=say.percent(asked.survival.coverage),
+        name=asked.model_name,
+        version=asked.model_version,
+    )
+    return [told, asked.warning]

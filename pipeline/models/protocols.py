@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from pipeline.report import ModelIdentity
+from pipeline.survival import PrognosisFacts, Survival
 from pipeline.volume import CHANNEL_ORDER, FloatArray, Grid, SeriesRole
 
 #: Called with the share of the work done, 0..1.
@@ -69,6 +70,18 @@ class Segmenter(Protocol):
         (3, I, J, K) probabilities of `report.Region` WT, TC, ET."""
 
 
+@runtime_checkable
+class SurvivalModel(Protocol):
+    """Estimates survival from age and volumes (`pipeline.prognosis`). None comes with the node."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Name, version, task 'survival' and weights hash."""
+
+    def estimate(self, facts: PrognosisFacts) -> Survival:
+        """Median and interval in months, of patients like this one."""
+
+
 def intensities_of(segmenter: Segmenter) -> str:
     """What a segmenter wants its image in: its attribute `intensities` where it has one, else 'brain-zscore'.
 
@@ -116,13 +129,15 @@ class Installed(Generic[Model]):
 class Models:
     """The models of a node by task, the preferred first; which of them answers is chosen for each study.
 
-    unavailable: task to the sentence why it has no model. An ensemble is one model here.
+    unavailable: task to the sentence why it has no model. An ensemble is one model here. survival: a
+    site's own, or None.
     """
 
     detectors: tuple[Installed[SliceClassifier], ...] = ()
     type_classifiers: tuple[Installed[SliceClassifier], ...] = ()
     segmenters: tuple[Installed[Segmenter], ...] = ()
     unavailable: Mapping[str, str] = field(default_factory=dict)
+    survival: SurvivalModel | None = None
 
     @classmethod
     def of(
