@@ -11,11 +11,11 @@ PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0" --editable .
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt "torch==2.13.0" --editable .
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0" --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt "torch==2.13.0" --editable ".[test]"
 	touch $@
 
 demo: $(VENV)/.installed

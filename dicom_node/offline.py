@@ -45,16 +45,18 @@ class OfflineResult:
 
 
 def analyse_folder(
-    source: Path, out: Path, models: Models, software_version: str, progress: StageProgress
+    source: Path, out: Path, models: Callable[[], Models], software_version: str, progress: StageProgress
 ) -> OfflineResult:
     """Analyse one study and write report.json, .html and .pdf, segmentation.nii.gz (0, 1, 2, 4), for DICOM the objects.
+
+    models: called once the input is read: what cannot be analysed is refused without waiting for networks.
 
     Raises:
         InputUnusable, StudyIneligible, pipeline.errors.PipelineError: the input cannot be analysed; nothing is written.
         OSError: a file cannot be read or written.
     """
     reading, volumes, roles = _read(source)
-    report = analyse(volumes, models, progress, study_uid="" if reading is None else reading.study_instance_uid)
+    report = analyse(volumes, models(), progress, study_uid="" if reading is None else reading.study_instance_uid)
     if reading is not None:
         report = replace(report, flags=(*report.flags, *reading.flags))
     out.mkdir(parents=True, exist_ok=True)

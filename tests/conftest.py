@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from dicom_node.config import ENVIRONMENT_PREFIX
 
+#: The packages whose loggers a test may look into.
+_OURS = ("dicom_node", "pipeline", "storage", "web")
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Networks are kept by their hash once converted: every node that a test starts would convert them anew.
 os.environ.setdefault(
@@ -47,3 +51,19 @@ def debian_tool() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Whatever a test sets up of logging ends with it: commands configure the process they believe to be theirs."""
+    root = logging.getLogger()
+    root.manager.disable = logging.NOTSET
+    for name, logger in root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _OURS:
+            logger.disabled, logger.propagate = False, True
+            logger.setLevel(logging.NOTSET)
+    level, handlers, structured = root.level, root.handlers[:], structlog.get_config()
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+    structlog.configure(**structured)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from pipeline.geometry import RigidTransform
@@ -39,7 +41,8 @@ def points_of(grid):
 
 
 def inside(points, centre, radii):
-    return (((points - np.array(centre)) / np.array(radii)) ** 2).sum(-1)
+    """Squared distance from `centre` in units of the ellipsoid's `radii`. Axis by axis: a sum over three is slow."""
+    return sum(((points[..., axis] - centre[axis]) / radii[axis]) ** 2 for axis in range(3))
 
 
 def head(role, grid=None, motion=None, seed=0):
@@ -49,6 +52,7 @@ def head(role, grid=None, motion=None, seed=0):
     points = points_of(grid)
     if motion is not None:
         points = motion.inverse().apply(points)
+    points = np.moveaxis(np.ascontiguousarray(np.moveaxis(points, -1, 0)), 0, -1)  # axis by axis in memory
     image = np.full(grid.shape, signal["air"])
 
     def put(centre, radii, value, softness=0.05):
@@ -73,6 +77,12 @@ def head(role, grid=None, motion=None, seed=0):
 
 
 def brain_truth(grid):
+    return _brain_truth(grid.shape, grid.affine.tobytes())
+
+
+@lru_cache(maxsize=16)
+def _brain_truth(shape, affine):
+    grid = Grid(shape=shape, affine=np.frombuffer(affine).reshape(4, 4))
     return (inside(points_of(grid), (0, 0, 0), (66, 86, 80)) < 1).astype(np.uint8)
 
 

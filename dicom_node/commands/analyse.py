@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from dicom_node.commands.options import ModelsOption, models_folder, one_off_options
 from dicom_node.logs import configure_logging
 from dicom_node.summary import summary_lines
+from pipeline.models.protocols import Models
 from pipeline.report import Stage
 
 
@@ -23,19 +24,24 @@ def analyse(
 ) -> None:
     """Analyse one study: report.json, segmentation.nii.gz (0, 1, 2, 4), and SEG and SR where the input was DICOM."""
     from dicom_node.offline import analyse_folder
-    from pipeline.models.catalogue import load_models
+    from pipeline.models.catalogue import ModelStatus, load_models
 
     configure_logging("error", "analyse")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("models", total=len(Stage))
-        loaded, statuses = load_models(models_folder(models), one_off_options())
         stages = list(Stage)
+        statuses: list[ModelStatus] = []
+
+        def load() -> Models:
+            loaded, told = load_models(models_folder(models), one_off_options())
+            statuses.extend(told)
+            return loaded
 
         def show(stage: Stage, share: float) -> None:
             bar.update(task, description=str(stage), completed=stages.index(stage) + share)
 
-        result = analyse_folder(source, out, loaded, version("brain-tumor-node"), show)
+        result = analyse_folder(source, out, load, version("brain-tumor-node"), show)
         bar.update(task, completed=len(Stage))
     for status in statuses:
         if not status.ok:
