@@ -101,6 +101,9 @@ class _Words:
     def number(self, value: float | None, digits: int = 1) -> str:
         return "–" if value is None else f"{value:.{digits}f}".replace(".", str(self.words["decimal"]))
 
+    def quantity(self, value: float, unit: str) -> str:
+        return self.number(value, 0) if unit == "1" else f"{self.number(value, 2)} {unit}"
+
     def percent(self, share: float) -> str:
         return self.number(100 * share, 0)
 
@@ -202,7 +205,7 @@ def _rows(numbers: Sequence[Measurement], say: _Words) -> list[tuple[str, str, s
 def _others(numbers: Sequence[Measurement], say: _Words) -> list[tuple[str, str]]:
     """Whatever else was measured of all lesions together, by its own name."""
     return [
-        (f"{say.name('quantities', m.quantity)}, {say.name('names', m.subject)}", f"{say.number(m.value, 2)} {m.unit}")
+        (f"{say.name('quantities', m.quantity)}, {say.name('names', m.subject)}", say.quantity(m.value, m.unit))
         for m in numbers
         if m.lesion is None and (m.quantity not in ("volume", _LONG, _SHORT) or m.subject not in _SUBJECTS)
     ]
@@ -269,7 +272,7 @@ def _response(report: Report, say: _Words) -> list[str]:
     for one in (followed.diameters, followed.volume):
         if one is not None:
             told.append(
-                say.words["response"].format(method=one.method, category=one.category.value)
+                say.words["response"].format(method=say.name("methods", one.method), category=one.category.value)
                 + " "
                 + " ".join(one.arithmetic)
             )
@@ -283,7 +286,7 @@ def _prognosis(report: Report, say: _Words) -> list[str]:
     if asked is None:
         return []
     if asked.survival is None:
-        return [say.words["no_survival"].format(reason=asked.reason)]
+        return [say.words["no_survival"].format(reason=say.name("no_survival_reasons", asked.reason))]
     told = say.words["survival"].format(
         median=say.number(asked.survival.median_months),
         low=say.number(asked.survival.low_months),

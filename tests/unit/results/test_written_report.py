@@ -20,8 +20,11 @@ from dicom_node.results.report_language import LanguageUnusable, load_language
 from dicom_node.results.report_templates import TemplateUnusable
 from dicom_node.results.stamp import EncodingOptions
 from dicom_node.results.written_report import WrittenReport, subject_of, write_report
+from pipeline import measured, measurements
+from pipeline.longitudinal.response import PRODUCTS, VOLUMES
 from pipeline.overlay import LABEL_COLOURS
-from pipeline.report import Flag, Label
+from pipeline.report import Flag, Label, Measurement
+from pipeline.survival import NO_MODEL, Prognosis
 from tests.phantom_results import STAMP, Case, phantom_case
 
 HISTORY = tuple(
@@ -193,3 +196,23 @@ def test_the_capture_is_marked_for_research_and_coloured(case: Case) -> None:
     assert "Research use only" in made.dataset.ImageComments
     assert ((pixels[..., 0] - pixels[..., 1]) > 60).sum() > 100
     assert made.dataset.ImageType[2] == "MONTAGE"
+
+
+def test_what_is_measured_and_suggested_has_german_names_and_a_count_is_a_whole_number(case: Case) -> None:
+    words = load_language(EncodingOptions(language="de"))
+    quantities = {
+        value
+        for module in (measured, measurements)
+        for name, value in vars(module).items()
+        if name.isupper() and not name.startswith("_") and isinstance(value, str)
+    }
+    assert {"volume", "number of lesions"} <= quantities <= words["quantities"].keys()
+    assert {PRODUCTS.method, VOLUMES.method} <= words["methods"].keys()
+    count = Measurement(quantity=measured.LESION_COUNT, subject="WT", value=2.0, unit="1")
+    assert isinstance(case.report.measurements, tuple)
+    report = replace(case.report, measurements=(*case.report.measurements, count), prognosis=Prognosis(reason=NO_MODEL))
+    asked = replace(case, report=report)
+    html = " ".join(re.sub("<[^>]+>", " ", written(asked, "de").html).split())
+    assert "Zahl der Herde, Gesamter Tumor 2 " in html
+    assert "Keine: kein Modell installiert." in html
+    assert "None: no model installed." in written(asked).html
