@@ -18,7 +18,8 @@ from dicom_node.config import NodeConfig
 from dicom_node.doctor.certificates import EXPIRES_SOON
 from dicom_node.doctor.findings import Fault, Finding, ok, skipped, warning, wrong
 from dicom_node.outbound.asking import NoAnswer
-from dicom_node.outbound.probing import Obstacle, connect, negotiate, shake_hands
+from dicom_node.outbound.obstacles import Obstacle
+from dicom_node.outbound.probing import connect, negotiate, shake_hands
 from dicom_node.outbound.sending import Destination
 from dicom_node.outbound.tls import DestinationTlsInvalid, client_context
 from dicom_node.outward import destinations_of, pacs_of, reach
@@ -84,7 +85,7 @@ def examine_destinations(config: NodeConfig, *, negotiated: bool, clock: Clock =
 
 def obstacle_finding(what: str, obstacle: Obstacle, text: str) -> Finding:
     """What is in the way, with what to do."""
-    return wrong(what, Fault(obstacle.value), f"{text}: {_REMEDY[obstacle]}")
+    return wrong(what, obstacle, f"{text}: {_REMEDY[obstacle]}")
 
 
 def _dicom(
@@ -106,7 +107,7 @@ def _dicom(
         yield obstacle_finding(what, came.obstacle, called)
         return
     if came.obstacle is not None:
-        yield warning(what, Fault(came.obstacle.value), f"takes objects but {came.text}")
+        yield warning(what, came.obstacle, f"takes objects but {came.text}")
     else:
         yield ok(what, "answered")
     for uid in came.accepted:

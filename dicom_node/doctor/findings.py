@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dicom_node.outbound.obstacles import Obstacle
+
 
 class Verdict(StrEnum):
     """`warning`: works now, and somebody should know. `skipped`: was not looked at, the text says why."""
@@ -16,7 +18,7 @@ class Verdict(StrEnum):
 
 
 class Fault(StrEnum):
-    """The name of what is wrong: stable, for scripts. docs/operations.md says what to do about each."""
+    """What is wrong, beside what can be in the way of a connection (`Obstacle`)."""
 
     CONFIGURATION_INVALID = "configuration-invalid"
     SECRET_MISSING = "secret-missing"
@@ -47,21 +49,6 @@ class Fault(StrEnum):
     LISTENER_ADDRESS = "listener-address-not-ours"
     LISTENER_SILENT = "listener-does-not-answer"
 
-    HOST_UNKNOWN = "host-unknown"
-    PORT_CLOSED = "port-closed"
-    NO_CONNECTION = "no-connection"
-    TLS_NOT_SPOKEN = "tls-not-spoken"
-    PEER_CERTIFICATE_EXPIRED = "peer-certificate-expired"
-    PEER_CERTIFICATE_NOT_YET_VALID = "peer-certificate-not-yet-valid"
-    WRONG_CA = "wrong-ca"
-    OTHER_NAME = "certificate-for-another-name"
-    CLIENT_CERTIFICATE = "client-certificate-refused"
-    TLS_FAILED = "tls-failed"
-    CALLED_AE = "called-ae-unknown"
-    CALLING_AE = "calling-ae-unknown"
-    REJECTED = "association-rejected"
-    NO_ASSOCIATION = "no-association"
-    ECHO_FAILED = "echo-failed"
     SOP_CLASS_REFUSED = "sop-class-refused"
     DICOMWEB_FAILED = "dicomweb-failed"
     QUERY_FAILED = "query-failed"
@@ -72,6 +59,10 @@ class Fault(StrEnum):
     STUDY_NOT_FOUND = "study-not-found-at-destination"
 
 
+#: The name of what is wrong: stable, for scripts. docs/operations.md says what to do about each.
+FaultName = Fault | Obstacle
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing that was looked at. what: 'database', 'model NAME', 'destination NAME', ... fault: of what is wrong."""
@@ -79,7 +70,7 @@ class Finding:
     what: str
     verdict: Verdict
     detail: str
-    fault: Fault | None = None
+    fault: FaultName | None = None
 
 
 def ok(what: str, detail: str) -> Finding:
@@ -87,12 +78,12 @@ def ok(what: str, detail: str) -> Finding:
     return Finding(what=what, verdict=Verdict.OK, detail=detail)
 
 
-def wrong(what: str, fault: Fault, detail: str) -> Finding:
+def wrong(what: str, fault: FaultName, detail: str) -> Finding:
     """It has to be mended."""
     return Finding(what=what, verdict=Verdict.WRONG, detail=detail, fault=fault)
 
 
-def warning(what: str, fault: Fault, detail: str) -> Finding:
+def warning(what: str, fault: FaultName, detail: str) -> Finding:
     """It works now."""
     return Finding(what=what, verdict=Verdict.WARNING, detail=detail, fault=fault)
 

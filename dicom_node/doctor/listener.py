@@ -14,7 +14,8 @@ from dicom_node.config import NodeConfig
 from dicom_node.doctor.findings import Fault, Finding, ok, skipped, wrong
 from dicom_node.inbound.tls import TlsInvalid
 from dicom_node.node import build_receiver
-from dicom_node.outbound.probing import Negotiated, Obstacle, connect, negotiate, shake_hands
+from dicom_node.outbound.obstacles import Obstacle
+from dicom_node.outbound.probing import Negotiated, connect, negotiate, shake_hands
 from dicom_node.outbound.sending import Destination
 from dicom_node.store import Store, open_store
 from storage.clock import Clock
@@ -118,7 +119,7 @@ def _answer(config: NodeConfig, which: str) -> Finding:
         if step.obstacle is Obstacle.CLIENT_CERTIFICATE and config.node.tls.client_certificates == "required":
             return ok(_WHAT, f"{which}: speaks TLS and lets in clients of client_ca only, which ours is not")
         if step.obstacle is not None:
-            return wrong(_WHAT, Fault(step.obstacle.value), f"{which}: {step.text}")
+            return wrong(_WHAT, step.obstacle, f"{which}: {step.text}")
     return _judged(config, which, negotiate(own, config.node.ae_title, tls=tls))
 
 
@@ -128,5 +129,5 @@ def _judged(config: NodeConfig, which: str, came: Negotiated) -> Finding:
     admitting = "answers as '{}' and refuses a title that node.peers does not name, as it should"
     if came.obstacle is Obstacle.CALLING_AE and config.node.peers:
         return ok(_WHAT, f"{which}: {admitting.format(config.node.ae_title)}")
-    fault = Fault(came.obstacle.value)
-    return wrong(_WHAT, Fault.LISTENER_SILENT if fault is Fault.NO_ASSOCIATION else fault, f"{which}: {came.text}")
+    silent = came.obstacle is Obstacle.NO_ASSOCIATION
+    return wrong(_WHAT, Fault.LISTENER_SILENT if silent else came.obstacle, f"{which}: {came.text}")

@@ -7,7 +7,6 @@ import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from pynetdicom.sop_class import Verification
@@ -19,6 +18,7 @@ from dicom_node.outbound.association import (
     why_class_refused,
     why_not_established,
 )
+from dicom_node.outbound.obstacles import Obstacle
 from dicom_node.outbound.sending import Destination
 
 #: How long a peer has to object to our certificate: with TLS 1.3 it does so after the handshake.
@@ -30,26 +30,6 @@ _UNTRUSTED = frozenset({18, 19, 20, 21, 24})
 
 #: A-ASSOCIATE-RJ by the service user (PS3.8 table 9-21).
 _BY_USER, _CALLING_UNKNOWN, _CALLED_UNKNOWN = 1, 3, 7
-
-
-class Obstacle(StrEnum):
-    """The first thing that is in the way."""
-
-    HOST_UNKNOWN = "host-unknown"
-    PORT_CLOSED = "port-closed"
-    NO_CONNECTION = "no-connection"
-    TLS_NOT_SPOKEN = "tls-not-spoken"
-    CERTIFICATE_EXPIRED = "peer-certificate-expired"
-    CERTIFICATE_NOT_YET_VALID = "peer-certificate-not-yet-valid"
-    WRONG_CA = "wrong-ca"
-    OTHER_NAME = "certificate-for-another-name"
-    CLIENT_CERTIFICATE = "client-certificate-refused"
-    TLS_FAILED = "tls-failed"
-    CALLED_AE = "called-ae-unknown"
-    CALLING_AE = "calling-ae-unknown"
-    REJECTED = "association-rejected"
-    NO_ASSOCIATION = "no-association"
-    ECHO_FAILED = "echo-failed"
 
 
 @dataclass(frozen=True, kw_only=True)

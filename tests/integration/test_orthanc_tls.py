@@ -12,7 +12,8 @@ import pytest
 from dicom_node.inbound.ingest import Ingest
 from dicom_node.inbound.scp import StorageServer
 from dicom_node.inbound.tls import TlsFiles, server_context
-from dicom_node.outbound.probing import Obstacle, shake_hands
+from dicom_node.outbound.obstacles import Obstacle
+from dicom_node.outbound.probing import shake_hands
 from dicom_node.outbound.scu import DicomSender, echo
 from dicom_node.outbound.sending import Destination, Verdict, outgoing_file
 from dicom_node.outbound.tls import client_context
