@@ -6,7 +6,7 @@ CONFIG ?= config.yaml
 # pytest-timeout bounds every test. Two at a time: a file's tests stay together.
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 
-.PHONY: demo test serve check bench faults clean
+.PHONY: demo test serve check bench faults sbom clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,10 @@ faults: $(VENV)/.installed-test
 	$(BIN)/python -m tests.acceptance.kill_thousand --kills 1000
 	$(BIN)/python -m tests.acceptance.kill_thousand --kills 300 --database postgresql --workers 3
 	$(BIN)/python -m tests.acceptance.edge_faults --rounds 200
+
+sbom: $(VENV)/.installed
+	mkdir -p var
+	$(BIN)/tumor-node sbom --out var/sbom.cdx.json
 
 clean:
 	rm -rf $(VENV) var build *.egg-info
