@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "pipeline.report",
         "pipeline.anatomy",
         "pipeline.followup",
+        "pipeline.followup_json",
         "pipeline.volume",
         "pipeline.overlay",
         "pipeline.nifti",
