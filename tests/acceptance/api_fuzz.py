@@ -116,7 +116,9 @@ class Round:
         try:
             case.validate_response(response, checks=_CHECKS)
         except (Exception, BaseExceptionGroup) as error:
-            self.found.faults.append(f"{where}: {response.status_code}: {str(error)[:600]}")
+            whys = error.exceptions if isinstance(error, BaseExceptionGroup) else (error,)
+            said = " ".join(" ".join(str(why) for why in whys).split())
+            self.found.faults.append(f"{where}: {response.status_code}: {said[:600]}")
 
 
 def campaign(folder: Path, *, cases: int, seed: int) -> Found:

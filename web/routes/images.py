@@ -29,9 +29,11 @@ SliceIndex = Annotated[int, Path(ge=0, le=10_000, description="From 0.")]
 _PNG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 }
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+    200: {"content": dict.fromkeys(sorted({file.media_type for file in DOWNLOADS.values()}), _BYTES)}
 }
+_VOLUME: dict[int | str, dict[str, Any]] = {200: {"content": {"application/gzip": _BYTES}}}
 
 
 ShownSeries = Annotated[SeriesRole | None, Query(description="Which series to show; the reference without it.")]
@@ -127,7 +129,7 @@ def _volume(context: WebContext, scan_id: str, run: RunRow, name: ViewVolume) ->
     return path
 
 
-@router.get("/{scan_id}/volume/{name}", response_class=FileResponse, responses=_FILE | documented(401, 404, 422))
+@router.get("/{scan_id}/volume/{name}", response_class=FileResponse, responses=_VOLUME | documented(401, 404, 422))
 def volume(scan_id: ScanId, name: ViewVolume, request: Request, context: Context, session: SignedIn) -> FileResponse:
     """Return a volume for a viewer as .nii.gz on the reference's grid: a series in 256 greys, the brain, the labels."""
     run = _run(context, scan_id)
