@@ -275,6 +275,7 @@ class EngineSection(Section):
     executor_id: str = "node-1"
     poll_s: float = Field(0.5, gt=0)
     takeover_after_s: float = Field(60.0, gt=0)
+    finish_within_s: float = Field(0.0, ge=0)
 
 
 class LoggingSection(Section):

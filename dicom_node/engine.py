@@ -11,6 +11,7 @@ steps, and its failure is no study's.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,10 +124,10 @@ class Engine:
         for queue in (ANALYSIS_QUEUE, AFTERWARDS_QUEUE):
             DBOS.register_queue(queue, worker_concurrency=1, polling_interval_sec=self._poll_s)
 
-    def stop(self) -> None:
-        """Stop serving; a run cut off here resumes at the next start."""
+    def stop(self, finish_within_s: float = 0.0) -> None:
+        """Take no more runs, let the one under way end within this time, and stop; one cut off here resumes later."""
         self._stopping.set()
-        DBOS.destroy(destroy_registry=True)
+        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=math.ceil(finish_within_s))
 
     def submit(self, run_id: str, attempt: str) -> None:
         """Queue a run. The same run and attempt submitted again, from anywhere, changes nothing."""

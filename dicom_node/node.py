@@ -235,6 +235,7 @@ def build_worker(
         intake_every_s=config.assembly.poll_s,
         deliver_every_s=config.delivery.poll_s,
         takeover_after_s=config.engine.takeover_after_s,
+        finish_within_s=config.engine.finish_within_s,
         also=[
             ("review", follow_up.tick, config.delivery.poll_s),
             *outward_loops(config, store, clock),

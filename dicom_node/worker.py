@@ -16,6 +16,7 @@ from dicom_node.outbound.delivery import Deliverer
 from pipeline.models.catalogue import ModelStatus
 from storage.clock import Clock
 from storage.deliveries import DeliveryRepository
+from storage.errors import StorageError
 from storage.files import FileStore
 from storage.heartbeats import HeartbeatRepository
 from storage.reviews import ReviewRepository
@@ -29,6 +30,7 @@ _HEARTBEAT_S = 10.0
 class Worker:
     """The parts of a worker process and its loops. `start` returns when the engine serves; `stop` joins the loops.
 
+    finish_within_s: a run under way may end in this time when the worker is stopped; then it is parked.
     also: further loops, each a name, one pass and the seconds between passes; each has a thread of its own.
     """
 
@@ -48,6 +50,7 @@ class Worker:
         intake_every_s: float,
         deliver_every_s: float,
         takeover_after_s: float,
+        finish_within_s: float = 0.0,
         clock: Clock,
         also: Sequence[tuple[str, Callable[[], object], float]] = (),
     ) -> None:
@@ -61,6 +64,7 @@ class Worker:
         self._files = files
         self._load_models = load_models
         self._executor_id = executor_id
+        self._finish_within_s = finish_within_s
         self._takeover_after = timedelta(seconds=takeover_after_s)
         self._clock = clock
         self._stopping = threading.Event()
@@ -90,8 +94,21 @@ class Worker:
         self._stopping.set()
         for thread in self._threads:
             thread.join(timeout=5.0)
-        self._engine.stop()
+        ended = threading.Event()
+        # While a run may end, the others must not take this worker for dead.
+        beating = threading.Thread(target=self._beat_until, args=(ended,), daemon=True)
+        beating.start()
+        self._engine.stop(self._finish_within_s)
+        ended.set()
+        beating.join(timeout=5.0)
         self._heartbeats.forget(self._executor_id)
+
+    def _beat_until(self, ended: threading.Event) -> None:
+        while not ended.wait(_HEARTBEAT_S):
+            try:
+                self._heartbeats.beat(self._executor_id, "work")
+            except StorageError as error:
+                log.error("no heartbeat", error=type(error).__name__)
 
     def _repeat(self, name: str, action: Callable[[], object], every_s: float) -> None:
         while not self._stopping.is_set():

@@ -92,3 +92,35 @@ def test_what_comes_after_a_run_fails_no_run_and_survives_a_kill(tmp_path: Path)
     assert "after permanent" not in lines
     assert lines.count("third killed-after") == 1
     assert lines[-2:] == ["after killed-after", "recorded killed-after"]
+
+
+DRAINING = (
+    PROGRAM.partition("engine = Engine(")[0]
+    + """
+import threading
+begun = threading.Event()
+def slow(run):
+    begun.set()
+    time.sleep(1.5)
+    note(f"second {run}")
+engine = Engine(
+    database_url=f"sqlite:///{folder / 'engine.sqlite'}", executor_id="one",
+    steps=[Step(name="second", handler=slow), Step(name="third", handler=third)],
+    on_failure=lambda run, error: note(f"failed {run} {type(error).__name__}"), poll_s=0.1,
+)
+engine.start()
+for run in ("in-hand", "waiting"):
+    engine.submit(run, "1")
+assert begun.wait(30)
+engine.stop(20.0)
+"""
+)
+
+
+def test_a_worker_that_stops_finishes_its_run_and_leaves_the_next_to_its_successor(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", DRAINING, str(tmp_path), "--plain"]
+    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert log(tmp_path) == ["second in-hand", "third in-hand"]
+    assert run(tmp_path) == 0
+    assert "third waiting" in log(tmp_path)
