@@ -22,6 +22,8 @@ SUMMARY = "backup.json"
 HASHES = "files.sha256"
 STORE = "store"
 FORMAT = 1
+#: Single files below the storage root, for the node alone to read.
+SECRETS = ("web-secret", "research-key")
 
 
 class BackupUnusable(Permanent):

@@ -17,7 +17,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from dicom_node.backup.layout import FORMAT, HASHES, STORE, SUMMARY, BackupUnusable, Summary, read_hashes
+from dicom_node.backup.layout import FORMAT, HASHES, SECRETS, STORE, SUMMARY, BackupUnusable, Summary, read_hashes
 from storage.durable import FILE_MODE, FOLDER_MODE, faults_named, file_sha256, sync_folder
 from storage.snapshots import snapshot_database, snapshot_name
 from storage.spool import SUFFIX
@@ -25,7 +25,6 @@ from storage.spool import SUFFIX
 #: In this order. The first is where the journals are; files of the next three never change once they are there.
 _AREAS = ("spool", "studies", "conflicts", "uploads", "results")
 _UNCHANGING = ("studies", "conflicts", "uploads")
-_SINGLE = ("web-secret",)
 _CHUNK = 1 << 20
 
 
@@ -81,7 +80,7 @@ def _files_of(root: Path) -> Iterator[Path]:
         for path in sorted((root / area).rglob("*")):
             if path.is_file() and not path.is_symlink() and path.suffix != SUFFIX:
                 yield path
-    for name in _SINGLE:
+    for name in SECRETS:
         if (root / name).is_file():
             yield root / name
 

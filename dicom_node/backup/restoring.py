@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from dicom_node.backup.layout import STORE, BackupUnusable, Summary, damaged_files, read_hashes, read_summary
+from dicom_node.backup.layout import SECRETS, STORE, BackupUnusable, Summary, damaged_files, read_hashes, read_summary
 from storage.durable import FILE_MODE, FOLDER_MODE, faults_named, sync_folder
 from storage.snapshots import database_is_empty, restore_database
 
@@ -67,7 +67,7 @@ def _put(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(target.name + ".restoring")
     shutil.copyfile(source, aside)
-    aside.chmod(0o600 if target.name == "web-secret" else FILE_MODE)
+    aside.chmod(0o600 if target.name in SECRETS else FILE_MODE)
     handle = os.open(aside, os.O_RDONLY)
     try:
         os.fsync(handle)

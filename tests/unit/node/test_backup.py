@@ -36,6 +36,7 @@ def root(tmp_path: Path) -> Path:
     (files.root / "spool/receiver-0/00000001.journal").write_bytes(b"journal")
     (files.root / "spool/half.part").write_bytes(b"being received")
     (files.root / "web-secret").write_text("s" * 48)
+    (files.root / "research-key").write_bytes(b"k" * 32)
     return files.root
 
 
@@ -57,11 +58,11 @@ def content(root: Path) -> dict[str, bytes]:
 
 def test_a_backup_restored_is_the_same_store(root: Path, tmp_path: Path) -> None:
     summary = back_up(root, tmp_path / "backup")
-    assert summary.files == 6  # rows, two instances, result, journal, secret
+    assert summary.files == 7  # rows, two instances, result, journal, two secrets
     restored = tmp_path / "restored"
     assert restore_backup(backup=tmp_path / "backup", root=restored, database_url=url(restored)) == summary
     assert content(restored) == content(root)
-    assert (restored / "web-secret").stat().st_mode & 0o777 == 0o600
+    assert {(restored / name).stat().st_mode & 0o777 for name in ("web-secret", "research-key")} == {0o600}
     refuse_unfinished(restored)
     database = Database(url(restored))
     FileStore(restored)  # opens
@@ -90,7 +91,7 @@ def test_the_list_is_one_that_sha256sum_reads(root: Path, tmp_path: Path) -> Non
     command = ["sha256sum", "--check", "--strict", "files.sha256"]
     done = subprocess.run(command, cwd=tmp_path / "backup", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("OK") == 6
+    assert done.stdout.count("OK") == 7
 
 
 def test_since_links_what_never_changes_and_copies_the_rest(root: Path, tmp_path: Path) -> None:
