@@ -104,7 +104,7 @@ def test_phantom_and_analyse_a_study_with_the_shipped_models(tmp_path: Path) -> 
 
 
 def test_analyse_nifti_named_by_role(tmp_path: Path) -> None:
-    made = tumor_node("phantom", tmp_path / "cases", "--nifti-cases", "1", "--seed", "4")
+    made = tumor_node("phantom", tmp_path / "cases", "--nifti-cases", "1", "--seed", "4", "--spacing-mm", "2")
     assert made.returncode == 0, made.stderr
     (case,) = (tmp_path / "cases").iterdir()
     ended = tumor_node("analyse", case, "--out", tmp_path / "out")
@@ -125,7 +125,7 @@ def test_analyse_says_what_an_empty_folder_lacks(tmp_path: Path) -> None:
 
 
 def test_evaluate_volumes_on_labelled_cases(tmp_path: Path) -> None:
-    tumor_node("phantom", tmp_path / "cases", "--nifti-cases", "1", "--seed", "5")
+    tumor_node("phantom", tmp_path / "cases", "--nifti-cases", "1", "--seed", "5", "--spacing-mm", "2")
     ended = tumor_node("evaluate", "volumes", tmp_path / "cases", "--out", tmp_path / "out")
     assert ended.returncode == 0, ended.stderr
     figures = json.loads((tmp_path / "out" / "evaluation.json").read_text())
