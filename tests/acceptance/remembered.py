@@ -38,5 +38,5 @@ def remember(studies: SmallStudies) -> None:
     """Analyse and encode one study for real; what the libraries read for it is then in memory too."""
     with tempfile.TemporaryDirectory() as out:
         _, paths = studies.write("remembered")
-        result = analyse_folder(paths[0].parent, Path(out), known_models(), "1", lambda _stage, _share: None)
+        result = analyse_folder(paths[0].parent, Path(out), known_models, "1", lambda _stage, _share: None)
     Remembered.report = result.report
