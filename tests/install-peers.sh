@@ -31,3 +31,12 @@ if [ ! -e "$cache/package/dist/index.html" ] && command -v npm >/dev/null 2>&1; 
         echo "OHIF's build could not be fetched: the test that shows results in it will skip" >&2
     fi
 fi
+# axe-core, for the test that looks for barriers on every page: one file.
+axe=4.14.1
+cache=${BTN_AXE:-$HOME/.cache/brain-tumor-node/axe-core-$axe}
+if [ ! -e "$cache/package/axe.min.js" ] && command -v npm >/dev/null 2>&1; then
+    mkdir -p "$cache"
+    if (cd "$cache" && npm pack --silent "axe-core@$axe" >/dev/null && tar xzf axe-core-*.tgz && rm axe-core-*.tgz); then :; else
+        echo "axe-core could not be fetched: the test that looks for barriers will skip" >&2
+    fi
+fi

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastapi import Request, Response
 
 from storage.lifecycle import END_STATES
+from storage.vocabulary import Role
 from web import reviews
 from web.attention_view import attention_views
 from web.context import WebContext
 from web.dependencies import Session
+from web.exporting import ExportKind
 from web.files import DOWNLOADS
 from web.follow_up_view import follow_up_of
 from web.images import REFERENCE_FILE
@@ -63,7 +66,15 @@ def scan_page(
         review_form=review_form or ReviewForm(),
         has_images=REFERENCE_FILE in shown.downloads,
         attention=attention_views(context.files.run_folder(run.id)) if run else (),
+        exports=_exports(context, session) if run else {},
         download_labels={key: file.label for key, file in DOWNLOADS.items()},
         used_series=[one for one in shown.series if one.role is not None],
         excluded_series=[one for one in shown.series if one.role is None],
     )
+
+
+def _exports(context: WebContext, session: Session) -> Mapping[str, ExportKind]:
+    """The formats that this visitor may have."""
+    if context.exporter is None or session.user.role not in (Role.ADMIN, Role.DOCTOR):
+        return {}
+    return context.exporter.kinds

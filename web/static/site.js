@@ -1,4 +1,4 @@
-// The page's language, and the upload form, which works without this file too.
+// The page's language, the list as it changes, and the upload form; list and form work without this file too.
 "use strict";
 
 const words = JSON.parse(document.body.dataset.words || "{}");
@@ -77,4 +77,37 @@ function uploadForm(form) {
   });
 }
 
+// The list asks again when the node says that a scan changed, at most once a second; without that, every 15 seconds.
+function live() {
+  let waiting = 0;
+  let stream = null;
+  const ask = () => {
+    waiting ||= setTimeout(() => {
+      waiting = 0;
+      const rows = document.querySelector("#scan-rows");
+      if (rows) window.htmx.trigger(rows, "changed");
+    }, 1000);
+  };
+  const listen = () => {
+    stream?.close();
+    stream = null;
+    if (document.hidden) return;
+    stream = new EventSource("/api/events");
+    for (const kind of ["scan", "deleted"]) stream.addEventListener(kind, ask);
+  };
+  document.addEventListener("visibilitychange", () => { listen(); if (!document.hidden) ask(); });
+  window.addEventListener("pagehide", () => stream?.close());
+  listen();
+}
+
+if (document.querySelector("#scan-rows")) live();
 document.querySelectorAll("form#upload").forEach(uploadForm);
+
+// What must be scrolled sideways can be reached by keyboard, and is no stop where it fits.
+const fits = new ResizeObserver((seen) => {
+  for (const { target } of seen) {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
+document.querySelectorAll(".scroll").forEach((one) => fits.observe(one));

@@ -25,12 +25,20 @@ window.openVolume3d = async (root, planes) => {
   const volumes = [{ url: volume(planes.found.hasBrain ? "BRAIN" : planes.found.referenceSeries), name: "brain.nii.gz", colormap: "gray" }];
   if (planes.found.hasSegmentation) volumes.push({ url: volume("LABELS"), name: "labels.nii.gz" });
   await view.loadVolumes(volumes);
-  if (planes.found.hasSegmentation) {
+  const oedema = root.querySelector("#oedema-3d");
+  const paint = () => {
     // pipeline.overlay.LABEL_COLOURS: nothing, necrotic core, oedema, unused, enhancing tumour.
     view.volumes[1].setColormapLabel({
-      R: [0, 216, 140, 0, 255], G: [0, 191, 224, 0, 60], B: [0, 216, 228, 0, 60], A: [0, 255, 255, 0, 255],
+      R: [0, 216, 140, 0, 255], G: [0, 191, 224, 0, 60], B: [0, 216, 228, 0, 60], A: [0, 255, oedema.checked ? 255 : 0, 0, 255],
       I: [0, 1, 2, 3, 4], labels: ["", "NCR", "ED", "", "ET"],
     });
+    view.updateGLVolume();
+  };
+  if (planes.found.hasSegmentation) {
+    // Oedema lies around the core and would hide it.
+    paint();
+    oedema.closest(".cut").hidden = false;
+    oedema.addEventListener("input", paint);
   }
   const follow = () => {
     view.opts.show3Dcrosshair = planes.crosshair.checked;
