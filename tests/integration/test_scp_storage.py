@@ -306,7 +306,7 @@ def test_more_associations_than_the_maximum_are_rejected_for_now(start):
     node = start(max_associations=2)
     held = [associate(node.port), associate(node.port)]
     third = associate(node.port)
-    assert third.is_rejected
+    assert third.is_rejected, (third.is_aborted, third.acceptor.primitive)
     assert third.acceptor.primitive.result == 0x02
     for association in held:
         assert association.send_c_echo().Status == 0x0000
