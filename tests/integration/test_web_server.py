@@ -136,12 +136,14 @@ def test_hostile_names_run_no_script_and_the_viewer_runs(
     token = parts["app"].state.context.tokens.issue(user.id, user.token_version)
     flags = (
         "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync --virtual-time-budget=4000 --dump-dom"
+        "--disable-component-update --disable-sync --dump-dom"
     )
     with served(signed_in_as(parts["app"], token)) as base:
         for number, path in enumerate((f"/scans/{scan_id}", "/")):
             profile = f"--user-data-dir={tmp_path / f'profile{number}'}"
-            command = [debian_tool("chromium"), *flags.split(), profile, base + path]
+            # Virtual time would wait for the list's event stream, which never ends.
+            waiting = ["--virtual-time-budget=4000"] if number == 0 else []
+            command = [debian_tool("chromium"), *flags.split(), *waiting, profile, base + path]
             page = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
             assert "<title>Scan" in page
             assert "taken</title>" not in page
