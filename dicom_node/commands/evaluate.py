@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,9 +39,10 @@ def slices(
     from pipeline.evaluation.slice_table import slice_table
     from pipeline.evaluation.slices import evaluate_slices
 
-    loaded = _load(models)
+    asked = ("detection", "type")
+    loaded = _load(models, asked)
     if loaded.detector is None or loaded.type_classifier is None:
-        raise ModelNeeded("; ".join(loaded.unavailable.values()))
+        raise ModelNeeded("; ".join(reason for task, reason in loaded.unavailable.items() if task in asked))
     detector, type_classifier = loaded.detector, loaded.type_classifier
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("slices", total=1.0)
@@ -61,7 +62,7 @@ def volumes(
     from pipeline.evaluation.volumes import evaluate_volumes
     from pipeline.evaluation.volumes_table import render_volumes_table
 
-    loaded = _load(models)
+    loaded = _load(models, ("segmentation",))
     if loaded.segmenter is None:
         raise ModelNeeded(loaded.unavailable["segmentation"])
     alone = Models.of(segmenter=loaded.segmenter, unavailable={"detection": "not asked for", "type": "not asked for"})
@@ -76,11 +77,11 @@ def volumes(
     _write(out, figures)
 
 
-def _load(models: Path | None) -> Models:
+def _load(models: Path | None, tasks: Sequence[str]) -> Models:
     from pipeline.models.catalogue import load_models
 
     configure_logging("error", "evaluate")
-    return load_models(models_folder(models), one_off_options())[0]
+    return load_models(models_folder(models), one_off_options(), tasks)[0]
 
 
 def _write(out: Path, figures: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -45,8 +45,12 @@ class ModelStatus:
     sha256: str = ""
 
 
-def load_models(folder: Path, options: RuntimeOptions = RuntimeOptions()) -> tuple[Models, tuple[ModelStatus, ...]]:
+def load_models(
+    folder: Path, options: RuntimeOptions = RuntimeOptions(), tasks: Collection[str] | None = None
+) -> tuple[Models, tuple[ModelStatus, ...]]:
     """Every usable model of `folder`, checked and loaded, in the manifest's order (`selection` chooses among them).
+
+    tasks: load those for these tasks alone.
 
     Never raises for a model: what cannot be used is left out, its reason in the statuses, which are in the manifest's
     order, and for a task without an active model in `Models.unavailable` (task to sentence).
@@ -56,6 +60,8 @@ def load_models(folder: Path, options: RuntimeOptions = RuntimeOptions()) -> tup
     except ModelUnusable as error:
         status = ModelStatus(name=MANIFEST, task="", version="", ok=False, detail=str(error))
         return Models(unavailable=dict.fromkeys(TASKS, str(error))), (status,)
+    if tasks is not None:
+        entries = [values for values in entries if values.get("task") in tasks]
     attempts = [_attempt(values, folder, partial(load_model, options=options)) for values in entries]
     loaded = [
         Loaded(entry=ManifestEntry.from_json(values), model=model)

@@ -213,7 +213,7 @@ def test_what_the_converting_process_finds_is_raised_here(folder: Path) -> None:
     wrong = entry_for(folder, sha256="0" * 64)
     with pytest.raises(ModelUnusable, match=r"model 'tiny': .* has SHA-256"):
         converted_file(wrong, folder, RuntimeOptions(cache=folder / "cache"))
-    assert not [path for path in (folder / "cache").iterdir() if path.is_dir() and path.name.startswith("0")]
+    assert not [path for path in (folder / "cache").iterdir() if path.is_dir() and path.name.startswith("0" * 64)]
 
 
 @pytest.mark.usefixtures("no_conversion")
