@@ -61,7 +61,7 @@ def load_models(
         status = ModelStatus(name=MANIFEST, task="", version="", ok=False, detail=str(error))
         return Models(unavailable=dict.fromkeys(TASKS, str(error))), (status,)
     if tasks is not None:
-        entries = [values for values in entries if values.get("task") in tasks]
+        entries = tuple(values for values in entries if values.get("task") in tasks)
     attempts = [_attempt(values, folder, partial(load_model, options=options)) for values in entries]
     loaded = [
         Loaded(entry=ManifestEntry.from_json(values), model=model)
