@@ -194,7 +194,7 @@ def campaign(folder: Path, path: str, pdus: int, seed: int) -> tuple[Attacks, li
                 wrong.append(f"after {pdus * (look + 1) // looks} PDUs an echo or an image got no success")
             told.append(f"{pdus * (look + 1) // looks}: {listener.condition()}")
             print(told[-1], file=sys.stderr, flush=True)
-        after = listener.settled(before.threads)
+        after = listener.settled(before.threads, before.open_files + 5)
         told.append(f"settled: {after}")
         if after.threads > before.threads:
             wrong.append(f"{after.threads - before.threads} threads more than before")

@@ -84,12 +84,15 @@ class Listener:
         threads, rss_kb, open_files = map(int, self._answers.readline().split())
         return Condition(threads=threads, rss_kb=rss_kb, open_files=open_files)
 
-    def settled(self, threads: int) -> Condition:
-        """The condition once no more than `threads` are there, or when every time-out is over."""
+    def settled(self, threads: int, open_files: int = 0) -> Condition:
+        """The condition once no more than `threads` and `open_files` are there, or when every time-out is over."""
         deadline = time.monotonic() + HELD_AT_MOST_S
-        while (now := self.condition()).threads > threads and time.monotonic() < deadline:
+        while True:
+            now = self.condition()
+            done = now.threads <= threads and now.open_files <= open_files
+            if done or time.monotonic() > deadline:
+                return now
             time.sleep(0.2)
-        return now
 
     def stop(self) -> None:
         self._ask.close()
