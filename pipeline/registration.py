@@ -54,9 +54,10 @@ class _Level:
     iterations: int
 
 
-# Fewer samples are faster and lose thick slices: with half as many, 2 of 20 motions ended over 2 mm off.
+# Half as many samples on the coarse level lose thick slices: 2 of 20 motions ended over 2 mm off. On the fine one they
+# lose nothing: over 40 motions the largest residual is 1.2 mm and the mean 0.3 mm with 0.05 as with 0.025.
 _COARSE = _Level(spacing_mm=4.0, sampling=0.25, step_mm=4.0, tolerance_mm=0.1, iterations=20)
-_FINE = _Level(spacing_mm=2.0, sampling=0.05, step_mm=1.0, tolerance_mm=0.05, iterations=4)
+_FINE = _Level(spacing_mm=2.0, sampling=0.025, step_mm=1.0, tolerance_mm=0.05, iterations=4)
 
 
 def register_rigid(fixed: Volume, moving: Volume) -> Registration:

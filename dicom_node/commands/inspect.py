@@ -30,10 +30,11 @@ def check(
     ] = False,
 ) -> None:
     """List what is wrong with configuration, database, models and destinations. Exit code 1 where something is."""
+    loaded = configuration(config)
     from dicom_node.doctor.examination import check_node
 
     findings: list[Finding] = []
-    for finding in check_node(configuration(config), load=not quick):
+    for finding in check_node(loaded, load=not quick):
         findings.append(finding)
         typer.echo(line(finding))
     typer.echo(summary(findings))

@@ -36,7 +36,7 @@ class Site:
     folder: Path
 
     def first_study(self) -> PhantomStudy:
-        return make_study(SEED, "siemens", size="small", clutter=False, roles=ROLES)
+        return make_study(SEED, "siemens", size="small", clutter=False, roles=ROLES[:1])
 
     def second_study(self, first: PhantomStudy) -> PhantomStudy:
         return follow_up(first, "grown", clutter=False, roles=ROLES)

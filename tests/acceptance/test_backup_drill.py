@@ -11,7 +11,9 @@ from pathlib import Path
 
 from dicom_node.phantom.study import PhantomStudy, make_study
 from dicom_node.phantom.write_dicom import write_study
+from pipeline.volume import SeriesRole
 from storage.lifecycle import ScanState
+from storage.vocabulary import RequestKind
 from tests.acceptance.nodes import REPOSITORY, TruthNode, send
 from tests.orthanc import OrthancServer
 
@@ -24,7 +26,8 @@ def tumor_node(*arguments: str) -> str:
 
 
 def small_study(folder: Path, salt: str) -> tuple[PhantomStudy, list[Path]]:
-    study = make_study(SEED, "siemens", size="small", clutter=False, motion_mm=0, motion_deg=0, salt=salt)
+    """One series, for time's sake: it never makes a study complete, so a person has to ask for its analysis."""
+    study = make_study(SEED, "siemens", size="small", clutter=False, roles=(SeriesRole.T1CE,), salt=salt)
     return study, [path for series in write_study(folder / salt, study) for path in series.paths]
 
 
@@ -37,6 +40,12 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
+def process_now(node: TruthNode, study: PhantomStudy) -> None:
+    scan = node.store.scans.by_study(study.study_instance_uid)
+    assert scan is not None
+    node.store.requests.add(scan.id, RequestKind.PROCESS_NOW)
+
+
 def test_backup_destroy_restore_carry_on(tmp_path: Path, debian_tool: Callable[[str], str]) -> None:
     pacs = OrthancServer(debian_tool("Orthanc"), tmp_path)  # down until after the disaster
     # Quiet for longer than the drill lasts: the half-received study must wait for its other half.
@@ -46,8 +55,9 @@ def test_backup_destroy_restore_carry_on(tmp_path: Path, debian_tool: Callable[[
     half = len(open_paths) // 2
     root = node.config.storage.root
     try:
-        node.start("--still")
+        node.start("--quick")
         assert len(send(node.address, done_paths)) == len(done_paths)
+        process_now(node, done)
         node.wait_for_state(done.study_instance_uid, {ScanState.DELIVERING}, 90)
         assert len(send(node.address, open_paths[:half])) == half
         tumor_node("backup", str(tmp_path / "backup"), "--config", str(node.config_path))
@@ -58,9 +68,10 @@ def test_backup_destroy_restore_carry_on(tmp_path: Path, debian_tool: Callable[[
 
         tumor_node("restore", str(tmp_path / "backup"), "--config", str(node.config_path))
         restored = hashes(root)
-        node.start("--still")
+        node.start("--quick")
         with pacs:
             assert len(send(node.address, open_paths)) == len(open_paths)  # as a modality does: all of it again
+            process_now(node, open_study)
             for study in (done, open_study):
                 scan = node.wait_for_end(study.study_instance_uid, 120)
                 assert scan.status is ScanState.DELIVERED, scan.error_text

@@ -32,6 +32,19 @@ def converted() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=280, check=True)
 
 
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A case of two series, which is as many as the shipped segmenter needs: each further one has to be registered."""
+    folder = tmp_path_factory.mktemp("cases")
+    made = tumor_node("phantom", folder, "--nifti-cases", "1", "--seed", "4", "--spacing-mm", "2")
+    assert made.returncode == 0, made.stderr
+    (case,) = folder.iterdir()
+    for role in ("t1", "t2"):
+        (spare,) = case.glob(f"*_{role}.nii.gz")
+        spare.unlink()
+    return case
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "config.yaml"
@@ -116,10 +129,7 @@ def test_phantom_and_analyse_a_study_with_the_shipped_models(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("converted")
-def test_analyse_nifti_named_by_role(tmp_path: Path) -> None:
-    made = tumor_node("phantom", tmp_path / "cases", "--nifti-cases", "1", "--seed", "4", "--spacing-mm", "2")
-    assert made.returncode == 0, made.stderr
-    (case,) = (tmp_path / "cases").iterdir()
+def test_analyse_nifti_named_by_role(case: Path, tmp_path: Path) -> None:
     ended = tumor_node("analyse", case, "--out", tmp_path / "out")
     assert ended.returncode == 0, ended.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
@@ -138,9 +148,8 @@ def test_analyse_says_what_an_empty_folder_lacks(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("converted")
-def test_evaluate_volumes_on_labelled_cases(tmp_path: Path) -> None:
-    tumor_node("phantom", tmp_path / "cases", "--nifti-cases", "1", "--seed", "5", "--spacing-mm", "2")
-    ended = tumor_node("evaluate", "volumes", tmp_path / "cases", "--out", tmp_path / "out")
+def test_evaluate_volumes_on_labelled_cases(case: Path, tmp_path: Path) -> None:
+    ended = tumor_node("evaluate", "volumes", case.parent, "--out", tmp_path / "out")
     assert ended.returncode == 0, ended.stderr
     figures = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert len(figures["cases"]) == 1

@@ -29,7 +29,7 @@ def _examine(tmp_path: Path, pacs: OrthancServer) -> None:
     sections = {"query": {"destination": "pacs", "timeout_s": 60}, "models": {"folder": str(REPOSITORY / "models")}}
     node = TruthNode(tmp_path / "node", 7, "TESTPACS", pacs.dicom_port, sections=sections)
     try:
-        node.start(timeout_s=240.0)
+        node.start("--still", timeout_s=240.0)
         # The truth node's worker is no `tumor-node work`, which would hold the lock itself.
         with node.store.files.lock("worker-node-1"):
             findings = list(examine_node(node.config, Scope(load_models=False, study_within_s=600.0)))

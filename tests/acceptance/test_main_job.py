@@ -156,7 +156,7 @@ def test_the_same_study_again_gives_no_second_result(delivered: Hospital, study:
 
 
 def test_one_study_by_two_interleaved_associations_gives_one_result(delivered: Hospital, tmp_path: Path) -> None:
-    other = make_study(SEED, "siemens", size="small", clutter=False, salt="interleaved")
+    other = make_study(SEED, "siemens", size="small", clutter=False, motion_mm=0, motion_deg=0, salt="interleaved")
     paths = [path for series in write_study(tmp_path, other) for path in series.paths]
     with ThreadPoolExecutor(2) as senders:
         sent = list(senders.map(lambda part: send(delivered.node.address, part), (paths[::2], paths[1::2])))
@@ -176,7 +176,7 @@ def test_no_patient_name_or_id_is_in_the_log(delivered: Hospital, study: Phantom
 
 def test_the_pacs_is_asked_what_it_holds_of_a_study_that_waits(hospital: Hospital, tmp_path: Path) -> None:
     """A study that is whole by content waits for no answer, so it may never be asked about: this one has a gap."""
-    gapped = make_study(SEED, "siemens", size="small", clutter=False, salt="asked")
+    gapped = make_study(SEED, "siemens", size="small", clutter=False, motion_mm=0, motion_deg=0, salt="asked")
     written = write_study(tmp_path, gapped)
     hospital.pacs.store([path for series in written for path in (*series.paths[:3], *series.paths[4:])])
     answers = PacsAnswerRepository(hospital.node.store.database)

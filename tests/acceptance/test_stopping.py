@@ -18,7 +18,7 @@ def test_a_node_told_to_stop_parks_its_run(tmp_path: Path, debian_tool: Callable
     paths = [path for series in write_study(tmp_path / "study", study) for path in series.paths]
     with OrthancServer(debian_tool("Orthanc"), tmp_path) as pacs:
         node = TruthNode(tmp_path / "node", 11, pacs.ae_title, pacs.dicom_port)
-        node.start()
+        node.start("--still")
         assert len(send(node.address, paths)) == len(paths)
         node.wait_for_state(study.study_instance_uid, [ScanState.ANALYSING])
         time.sleep(0.5)
@@ -30,8 +30,12 @@ def test_a_node_told_to_stop_parks_its_run(tmp_path: Path, debian_tool: Callable
         scan = node.store.scans.by_study(study.study_instance_uid)
         assert scan is not None
         assert scan.status is ScanState.ANALYSING
-        with node:
+        node.start("--still")
+        try:
             assert node.wait_for_end(study.study_instance_uid).status is ScanState.DELIVERED
+        finally:
+            node.stop()
+            node.store.database.close()
         assert sorted(series["00080060"]["Value"][0] for series in pacs.qido_series(study.study_instance_uid)) == [
             "SEG",
             "SR",

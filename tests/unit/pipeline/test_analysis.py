@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +18,8 @@ from tests.synthetic_head import GRIDS, brain_truth, head, tumour_truth
 
 ROLES = tuple(SeriesRole)
 HEADS = {role: head(role) for role in ROLES}
-SUBSETS = [subset for n in range(1, 5) for subset in itertools.combinations(ROLES, n)]
+#: One of each size; the acceptance test of the same goes through all of them, from files to files.
+SUBSETS = [ROLES[:1], ROLES[2:], ROLES[:3], ROLES]
 
 
 def _identity(task):
