@@ -139,8 +139,10 @@ def build_worker(
     from dicom_node.housekeeping import housekeeping_loops
     from dicom_node.intake import Intake, Jobs
     from dicom_node.outward import build_deliverer, outward_loops, removals_of
+    from dicom_node.rejection import RejectionNotes
+    from dicom_node.review_follow_up import ReviewFollowUp
     from dicom_node.run_composition import build_steps, routing_of
-    from dicom_node.verification import ReviewFollowUp
+    from dicom_node.verification import Verifications
     from dicom_node.viewing import Views
     from dicom_node.worker import Worker
     from pipeline.models.roster import answer_digest
@@ -215,11 +217,16 @@ def build_worker(
     deliverer = build_deliverer(config, store, clock)
     follow_up = ReviewFollowUp(
         reviews=store.reviews,
-        results=store.results,
-        deliveries=store.deliveries,
-        files=store.files,
-        routing=routing,
-        organization=config.review.organization,
+        verifications=Verifications(
+            results=store.results,
+            deliveries=store.deliveries,
+            files=store.files,
+            routing=routing,
+            organization=config.review.organization,
+        ),
+        rejections=RejectionNotes(
+            results=store.results, deliveries=store.deliveries, files=store.files, routing=routing, clock=clock
+        ),
     )
     return Worker(
         engine=engine,

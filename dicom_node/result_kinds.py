@@ -16,6 +16,8 @@ class ResultKind(StrEnum):
     SC = "SC"
     KO = "KO"
     PDF = "PDF"
+    #: Of no run: it follows from a review.
+    REJECTION = "REJECTION"
 
 
 #: Made in every run, whoever asks for them: the record that other objects refer to.

@@ -1,4 +1,4 @@
-"""What follows from a review: accepted SRs go out again, verified, where the site says who answers for that."""
+"""Accepted SRs go out again, verified, where the site says who answers for that."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from dicom_node.run_inputs import LINT
 from storage.deliveries import DeliveryRepository
 from storage.files import FileStore
 from storage.results import ResultRecord, ResultRepository, ResultRow
-from storage.reviews import ReviewRepository, ReviewRow
-from storage.vocabulary import ReviewVerdict
+from storage.reviews import ReviewRow
 
 log = structlog.get_logger("verification")
 
@@ -25,27 +24,17 @@ _DOCUMENTS = (ResultKind.SR.value, ResultKind.SR_VIEWER.value)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReviewFollowUp:
-    """Carries out what reviews ask for. organization: what verifying observers answer to; empty verifies nothing.
+class Verifications:
+    """Makes the amended documents. organization: what verifying observers answer to; empty verifies nothing."""
 
-    A pass that was cut off is done again: the same review of the same document gives the same object.
-    """
-
-    reviews: ReviewRepository
     results: ResultRepository
     deliveries: DeliveryRepository
     files: FileStore
     routing: Routing
     organization: str
 
-    def tick(self) -> None:
-        """One pass over the reviews that hold and have not been followed up."""
-        for review in self.reviews.to_carry_out():
-            if review.verdict is ReviewVerdict.ACCEPTED:
-                self._verify(review)
-            self.reviews.mark_carried_out(review.id)
-
-    def _verify(self, review: ReviewRow) -> None:
+    def make(self, review: ReviewRow) -> None:
+        """Write and owe the verified documents of an accepted run; the same review gives the same ones."""
         verification = Verification(
             observer=review.reviewer_name,
             organization=self.organization,

@@ -107,10 +107,12 @@ def _report() -> str:
         f"Each carries: '{RESEARCH_NOTICE}'",
         "SR-VIEWER has the same frame and holds the diameters alone, with their ends as SCOORD on a source image, or "
         "as SCOORD3D.",
-        "#### 8.1.4 SC, KO and PDF",
+        "#### 8.1.4 SC, KO, PDF and rejection notes",
         "Sent where a destination asks for them, SC and PDF also in place of what it refuses: an RGB Secondary Capture "
         "(Image Type DERIVED, SECONDARY, MONTAGE), a Key Object Selection 'Of Interest' of source images, and an "
-        "Encapsulated PDF, which names the patient (Burned In Annotation YES).",
+        "Encapsulated PDF, which names the patient (Burned In Annotation YES). Where a review rejects what a "
+        "destination has, and the destination's kinds name REJECTION, a Key Object Selection '"
+        f"{codes.REJECTED_FOR_QUALITY.meaning}' ({codes.REJECTED_FOR_QUALITY.value}, DCM) refers to those objects.",
     )
 
 

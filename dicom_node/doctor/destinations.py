@@ -24,12 +24,16 @@ from dicom_node.outbound.sending import Destination
 from dicom_node.outbound.tls import DestinationTlsInvalid, client_context
 from dicom_node.outward import destinations_of, pacs_of, reach
 from dicom_node.result_kinds import ResultKind
+from dicom_node.results import rejection_note
 from dicom_node.results.encoders import ENCODERS
 from dicom_node.uids import derive_uid
 from storage.clock import Clock, utc_now
 
 #: Kind of result to the SOP class it is sent in.
-SOP_CLASS_OF_KIND = {encoder.kind: encoder.sop_class_uid for encoder in ENCODERS}
+SOP_CLASS_OF_KIND = {
+    **{encoder.kind: encoder.sop_class_uid for encoder in ENCODERS},
+    rejection_note.KIND: rejection_note.SOP_CLASS_UID,
+}
 
 _REMEDY = {
     Obstacle.HOST_UNKNOWN: "correct its host, or the name server",

@@ -47,6 +47,7 @@ PROBABILITY = Code("122157", "DCM", "Probability")  # PS3.16 annex D
 PRESENT = Code("52101004", "SCT", "Present")  # CID 240
 ABSENT = Code("272519000", "SCT", "Absent")  # CID 240
 OF_INTEREST = Code("113000", "DCM", "Of Interest")  # CID 7010
+REJECTED_FOR_QUALITY = Code("113001", "DCM", "Rejected for Quality Reasons")  # CID 7010
 COMMENT = Code("121106", "DCM", "Comment")  # CID 12101
 PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")  # CID 7005
 QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")  # TID 1500's own container
@@ -61,6 +62,7 @@ HORIZONTAL_SPACING = Code("111026", "DCM", "Horizontal Pixel Spacing")  # TID 16
 VERTICAL_SPACING = Code("111066", "DCM", "Vertical Pixel Spacing")  # TID 1604
 SOURCE = Code("260753009", "SCT", "Source")  # TID 1601
 DEVICE = Code("121007", "DCM", "Device")  # CID 270
+PERSON = Code("121006", "DCM", "Person")  # CID 270
 ENGLISH = Code("en-US", "RFC5646", "English (United States)")  # CID 5000
 
 MILLILITER = Code("mL", "UCUM", "milliliter")

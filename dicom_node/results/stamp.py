@@ -10,7 +10,7 @@ import hashlib
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pydicom.valuerep import DA, TM
 
 from dicom_node.results.codes import PRIVATE_SCHEME, PRIVATE_SCHEME_NAME, PROCESSING_EQUIPMENT, REPLACED_RESULT
 from dicom_node.results.evidence import ReferenceSeries
+from dicom_node.results.time_zones import time_zone
 from dicom_node.uids import derive_uid
 from pipeline.report import ModelIdentity, Report
 
@@ -225,10 +226,9 @@ def cite_replaced(dataset: Dataset, kind: str, stamp: RunStamp) -> None:
 def moment_of(stamp: RunStamp, source: Dataset) -> datetime:
     """The run's start to the second, in the source's time zone where it states one, else in the stamp's own."""
     moment = stamp.started_at.replace(microsecond=0)
-    offset = str(source.get("TimezoneOffsetFromUTC") or "")
-    if moment.tzinfo is not None and len(offset) == 5:
-        minutes = int(offset[1:3]) * 60 + int(offset[3:])
-        moment = moment.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
+    zone = time_zone(source)
+    if moment.tzinfo is not None and zone is not None:
+        moment = moment.astimezone(zone)
     return moment.replace(tzinfo=None)
 
 

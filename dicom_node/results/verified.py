@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime
 
 from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage
@@ -15,6 +15,7 @@ from pydicom.valuerep import DA, TM
 
 from dicom_node.results.encoded import EncodedObject
 from dicom_node.results.stamp import PredecessorDocument, document_predecessor, plain_text
+from dicom_node.results.time_zones import time_zone
 from dicom_node.uids import derive_uid
 
 
@@ -71,7 +72,7 @@ def verified(kind: str, source: Dataset, verification: Verification) -> EncodedO
             )
         )
     ]
-    local = at.astimezone(_zone(source))
+    local = at.astimezone(time_zone(source) or UTC)
     amended.InstanceCreationDate, amended.InstanceCreationTime = DA(local.date()), TM(local.time())
     amended.SeriesDate, amended.SeriesTime = amended.InstanceCreationDate, amended.InstanceCreationTime
     return EncodedObject(kind=kind, dataset=amended)
@@ -80,10 +81,3 @@ def verified(kind: str, source: Dataset, verification: Verification) -> EncodedO
 def _name(observer: str) -> str:
     """As a Person Name; what is written as one text stays one component."""
     return plain_text(observer.replace("=", " "), 64).strip()
-
-
-def _zone(dataset: Dataset) -> tzinfo:
-    offset = str(dataset.get("TimezoneOffsetFromUTC") or "")
-    sign = -1 if offset.startswith("-") else 1
-    minutes = int(offset[1:3]) * 60 + int(offset[3:5]) if len(offset) == 5 else 0
-    return timezone(sign * timedelta(minutes=minutes))

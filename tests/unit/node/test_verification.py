@@ -2,75 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
-from dicom_node.config import NodeConfig
-from dicom_node.results.encoders import encode_all
+from dicom_node.review_follow_up import ReviewFollowUp
 from dicom_node.routing import Routing
-from dicom_node.run_inputs import LINT
-from dicom_node.store import Store, open_store
-from dicom_node.verification import ReviewFollowUp
-from storage.lifecycle import ScanEvent
-from storage.results import ResultRecord
-from storage.vocabulary import DeliveryState, ReviewVerdict, RunState, Source
-from tests.mr_series import mr_series
-from tests.report_builders import STAMP, evidence_of, full_report
-
-KINDS = ("SEG", "SR", "SR-VIEWER")
-ROUTING = Routing(kinds_by_destination={"pacs": ("SR", "SR-VIEWER")}, profiles={"pacs": ("dicom", "ohif")})
+from dicom_node.store import Store
+from storage.vocabulary import DeliveryState, ReviewVerdict
+from tests.unit.node.reviewed_runs import done, opened_store, review_follow_up
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(NodeConfig.model_validate({"storage": {"root": tmp_path, "min_free_mb": 0}}))
-    yield opened
-    opened.database.close()
+    with opened_store(tmp_path) as opened:
+        yield opened
 
 
-def done(store: Store) -> str:
-    """A run that is done with its objects on disk; the viewer SR has a defect by OHIF's profile."""
-    series = mr_series()
-    scan = store.scans.create_upload(Source.UPLOAD_NIFTI, user_id=None)
-    store.scans.apply_event(scan.id, ScanEvent.COMPLETE)
-    run = store.scans.start_run(scan.id, ["a"])
-    defects = {}
-    for made in encode_all(full_report(series.grid), evidence_of(series), STAMP, KINDS):
-        if made.kind == "SR-VIEWER":
-            made.dataset.CompletionFlag = "COMPLETE"
-            defects[made.sop_instance_uid] = [{"code": "title", "text": "odd", "profiles": ["ohif"]}]
-        data = made.to_bytes()
-        store.results.upsert(
-            ResultRecord(
-                run_id=run.id,
-                kind=made.kind,
-                sop_instance_uid=made.sop_instance_uid,
-                sop_class_uid=made.sop_class_uid,
-                series_instance_uid=made.series_instance_uid,
-                path=store.files.write_result(run.id, f"{made.kind.lower()}.dcm", data),
-                size=len(data),
-                sha256=hashlib.sha256(data).hexdigest(),
-            )
-        )
-    store.files.write_result(run.id, LINT, json.dumps(defects).encode())
-    store.scans.finish_run(run.id, RunState.DONE)
-    return run.id
+ROUTING = Routing(kinds_by_destination={"pacs": ("SR", "SR-VIEWER")}, profiles={"pacs": ("dicom", "ohif")})
 
 
 def follow_up(store: Store, organization: str = "St. Elsewhere") -> ReviewFollowUp:
-    return ReviewFollowUp(
-        reviews=store.reviews,
-        results=store.results,
-        deliveries=store.deliveries,
-        files=store.files,
-        routing=ROUTING,
-        organization=organization,
-    )
+    return review_follow_up(store, ROUTING, organization)
 
 
 def test_what_is_complete_goes_out_again_and_is_held_as_its_source_was(store: Store) -> None:
