@@ -173,13 +173,13 @@ def node(url: str, folder: Path) -> Iterator[tuple[int, str, int]]:
     command = [sys.executable, "-m", "benchmarks.scan_list_server", url, str(folder), str(port)]
     process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:
-        yield port, _token(port), process.pid
+        yield port, token(port), process.pid
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _token(port: int) -> str:
+def token(port: int) -> str:
     body = f"username={NAME}&password={PASSWORD.replace(' ', '+')}".encode()
     for _ in range(600):
         try:

@@ -59,7 +59,7 @@ class NodeSection(Section):
     peers: tuple[PeerSection, ...] = ()
     max_associations: int = Field(25, ge=1)
     max_object_mb: int = Field(2048, ge=1)
-    receive_path: Literal["fast", "pynetdicom"] = "pynetdicom"
+    receive_path: Literal["fast", "pynetdicom"] = "fast"
     max_backlog_mb: int = Field(4096, ge=256)
     association_timeout_s: float = Field(10.0, gt=0)
     idle_timeout_s: float = Field(60.0, gt=0)

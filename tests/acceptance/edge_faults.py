@@ -20,22 +20,16 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from pydicom import dcmread
-from pydicom.uid import generate_uid
-
 from dicom_node.outward import build_deliverer, outward_loops
-from dicom_node.phantom.study import make_study
-from dicom_node.phantom.write_dicom import write_study
 from dicom_node.store import open_store
-from pipeline.volume import SeriesRole
 from storage.clock import utc_now
 from storage.commitments import CommitmentRepository
 from storage.lifecycle import ScanState
 from storage.scan_rows import ScanRow
-from storage.vocabulary import CommitmentState, RequestKind
+from storage.vocabulary import CommitmentState
 from tests.acceptance.edge_faults_report import report
 from tests.acceptance.faulty_pacs import FaultyPacs
-from tests.acceptance.kill_campaign import POINTS, SEED, Campaign
+from tests.acceptance.kill_campaign import POINTS, WITHIN_S, OneSeriesCampaign, until
 from tests.acceptance.nodes import send
 from tests.acceptance.wounding_relay import Wound, WoundingRelay
 from tests.outbox import SteppedClock
@@ -45,7 +39,6 @@ TIMEOUT_S = 2.0
 SLOW_S = 6 * TIMEOUT_S
 _OUTAGE = timedelta(hours=48)
 _STEP = timedelta(minutes=30)
-_WITHIN_S = 240.0
 
 KINDS = (
     *Wound,
@@ -85,8 +78,8 @@ class EdgeRound:
         return self.struck and ends and self.status == "delivered" and self.committed == 2
 
 
-class EdgeCampaign(Campaign):
-    """A kill campaign whose PACS is in this process, whose studies are one small series, and that knows more faults."""
+class EdgeCampaign(OneSeriesCampaign):
+    """A kill campaign whose PACS is in this process, and that knows more faults."""
 
     pacs: FaultyPacs
 
@@ -95,17 +88,12 @@ class EdgeCampaign(Campaign):
             folder,
             FaultyPacs(),
             seed,
-            options=("--still", "--quick"),
             pacs_keys={"commitment": "request", "timeout_s": TIMEOUT_S},
             sections={"commitment": {"wait_s": 1.0}, "models": {"explain": False}},
             receive_path=receive_path,
         )
         self.relay = WoundingRelay("127.0.0.1", self.node.config.node.port)
         self.pacs.slow_s = SLOW_S
-        study = make_study(SEED, "siemens", size="small", clutter=False, roles=(SeriesRole.T1CE,))
-        (series,) = write_study(folder / "template", study)
-        # Every third slice: still a stack without a gap.
-        self._template = [dcmread(path) for path in series.paths[::3]]
         self.commitments = CommitmentRepository(self.node.store.database)
 
     def __enter__(self) -> EdgeCampaign:
@@ -116,28 +104,6 @@ class EdgeCampaign(Campaign):
     def __exit__(self, *error: object) -> None:
         self.relay.__exit__(None, None, None)
         super().__exit__(*error)
-
-    def study(self, name: str) -> tuple[str, list[Path]]:
-        """The template under new UIDs."""
-        folder = self.folder / "studies" / name.replace(" ", "-")
-        folder.mkdir(parents=True)
-        study, series = (str(generate_uid(entropy_srcs=[self.salt, name, what])) for what in ("study", "series"))
-        paths = []
-        for number, dataset in enumerate(self._template):
-            dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
-            dataset.SOPInstanceUID = str(generate_uid(entropy_srcs=[self.salt, name, str(number)]))
-            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-            paths.append(folder / f"{number:03d}.dcm")
-            dataset.save_as(paths[-1])
-        return study, paths
-
-    def all_is_sent(self, study_instance_uid: str, paths: Sequence[Path]) -> None:
-        """One series of the four never makes a study complete: once its rows are there, a person asks for it."""
-        store = self.node.store
-        _until(lambda: self._rows(study_instance_uid) == len(paths), "every acknowledged object has its row")
-        scan = store.scans.by_study(study_instance_uid)
-        assert scan is not None
-        store.requests.add(scan.id, RequestKind.PROCESS_NOW)
 
     def edge_round(self, kind: str, number: int) -> EdgeRound:
         """One round of a kind."""
@@ -168,8 +134,7 @@ class EdgeCampaign(Campaign):
         self.node.stop()
         done = self.run(kind.removeprefix("kill -9 "), number)
         self.node.start(*self.options)  # commitment may still be owed
-        uid = str(generate_uid(entropy_srcs=[self.salt, f"{done.point}-{number}", "study"]))
-        scan = self._end(uid)
+        scan = self._end(self.study_uid(f"{done.point}-{number}"))
         outcome = self._outcome(kind, number, done.killed, [], scan, changed, started)
         return replace(outcome, acknowledged=done.acknowledged, lost=done.lost)
 
@@ -214,8 +179,8 @@ class EdgeCampaign(Campaign):
         self.pacs.echo_to = self.node.address
         try:
             acknowledged = self._send(study_instance_uid, paths)
-            _until(lambda: self.pacs.echoed >= before + 2, "the PACS has sent both results back")
-            _until(lambda: self._rows(study_instance_uid, own=True) == len(paths) + 2, "what came back has its row")
+            until(lambda: self.pacs.echoed >= before + 2, "the PACS has sent both results back")
+            until(lambda: self.rows(study_instance_uid, own=True) == len(paths) + 2, "what came back has its row")
             time.sleep(2.0)  # for what should not happen
         finally:
             self.pacs.echo_to = None
@@ -226,7 +191,7 @@ class EdgeCampaign(Campaign):
         self.pacs.stop()
         try:
             acknowledged = self._send(study_instance_uid, paths)
-            self.node.wait_for_state(study_instance_uid, [ScanState.DELIVERING], _WITHIN_S)
+            self.node.wait_for_state(study_instance_uid, [ScanState.DELIVERING], WITHIN_S)
             self.node.stop()
             clock = SteppedClock(utc_now())
             store = open_store(self.node.config, clock)
@@ -247,26 +212,20 @@ class EdgeCampaign(Campaign):
         return acknowledged, attempts > 20
 
     def _struck(self, what: str) -> bool:
-        _until(lambda: getattr(self.pacs, what) == 0, f"the PACS has done it: {what}")
+        until(lambda: getattr(self.pacs, what) == 0, f"the PACS has done it: {what}")
         return True
 
     def _end(self, study_instance_uid: str) -> ScanRow:
         """The scan at its end, both results committed, or after a while as it is."""
-        scan = self.node.wait_for_end(study_instance_uid, _WITHIN_S)
-        deadline = time.monotonic() + _WITHIN_S
+        scan = self.node.wait_for_end(study_instance_uid, WITHIN_S)
+        deadline = time.monotonic() + WITHIN_S
         while self._committed(scan.id) < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
-        return self.node.wait_for_end(study_instance_uid, _WITHIN_S)
+        return self.node.wait_for_end(study_instance_uid, WITHIN_S)
 
     def _committed(self, scan_id: str) -> int:
         rows = self.commitments.of_scan(scan_id).values()
         return sum(row.state is CommitmentState.COMMITTED for row in rows)
-
-    def _rows(self, study_instance_uid: str, *, own: bool = False) -> int:
-        store = self.node.store
-        if store.scans.by_study(study_instance_uid) is None:
-            return 0
-        return len(store.studies.instances_of(study_instance_uid, own=own))
 
     def _outcome(
         self,
@@ -293,14 +252,6 @@ class EdgeCampaign(Campaign):
             changed=self.pacs.changed - changed_before,
             seconds=round(time.monotonic() - started, 1),
         )
-
-
-def _until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _WITHIN_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {_WITHIN_S:g} s: {what}")
-        time.sleep(0.05)
 
 
 def _earlier(log: Path | None) -> list[EdgeRound]:
