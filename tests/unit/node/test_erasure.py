@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,14 +21,16 @@ from storage.lifecycle import ScanEvent
 from storage.pacs_answers import PacsAnswerRepository
 from storage.vocabulary import PacsAnswerState, RunState, Source
 from tests.mr_series import MrSeries, mr_series
+from tests.unit.storage.postgres_server import empty_database, postgres_server, require_postgres
 
 SECRET = "s" * 40
 NAME, PATIENT = "Canary^Karla", "CANARY-0815"
 
 
 class Node:
-    def __init__(self, folder: Path) -> None:
-        self.config = NodeConfig(storage={"root": folder / "root", "min_free_mb": 0})  # type: ignore[arg-type]
+    def __init__(self, folder: Path, database_url: str | None = None) -> None:
+        storage = {"root": folder / "root", "min_free_mb": 0, "database_url": database_url}
+        self.config = NodeConfig(storage=storage)  # type: ignore[arg-type]
         self.store: Store = open_store(self.config)
         self.ingest = Ingest(self.store.files, self.store.studies, self.store.audit)
         self.source = folder / "source"
@@ -73,11 +76,24 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Node:
-    return Node(tmp_path)
+def node(tmp_path: Path) -> Iterator[Node]:
+    node = Node(tmp_path)
+    yield node
+    node.store.database.close()
 
 
-def test_nothing_of_the_patient_is_left_and_others_stay(node: Node) -> None:
+@pytest.fixture
+def node_on_postgres(tmp_path: Path) -> Iterator[Node]:
+    require_postgres()
+    with postgres_server() as server:
+        node = Node(tmp_path, empty_database(server, "erasure"))
+        yield node
+        node.store.database.close()
+
+
+@pytest.mark.parametrize("database", ["node", "node_on_postgres"])
+def test_nothing_of_the_patient_is_left_and_others_stay(database: str, request: pytest.FixtureRequest) -> None:
+    node: Node = request.getfixturevalue(database)
     first, second = node.analysed(mr_series(slices=3)), node.analysed(mr_series(slices=2, study="2"))
     other = node.analysed(mr_series(slices=2, study="3"), "OTHER-1", "Other^Otto")
     upload = node.store.scans.create_upload(Source.UPLOAD_NIFTI, user_id=None, patient_name=NAME, patient_id=PATIENT)
