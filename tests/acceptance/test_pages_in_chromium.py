@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PICTURES = Path(os.environ.get("BTN_ARTEFACTS", REPOSITORY / "test-artefacts")) / "pages"
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 320, "height": 640}
+ZOOMED = {"width": 320, "height": 225}
 THREE_SHOWN = "document.querySelectorAll('#viewer .picture:not([hidden])').length == 3"
 _PATIENCE_S = 240.0
 
@@ -290,13 +291,33 @@ def faults_of(tab: Tab, axe: str, path: str, name: str) -> dict[str, list[str]]:
     return found
 
 
-def test_every_page_is_without_barriers_in_light_dark_and_on_a_phone(story: Story, axe: str) -> None:
-    tab = story.tab("admin", Role.ADMIN)
+def pages_of(story: Story) -> dict[str, str]:
+    """Every page for who is signed in, by a name."""
     scan = f"/scans/{story.second}"
     pages = {"list": "/", "scan": scan, "follow-up": f"{scan}/follow-up", "images": f"{scan}/images"}
-    pages |= {path[1:]: path for path in ("/upload", *ADMIN_PAGES)}
+    return pages | {path[1:]: path for path in ("/upload", *ADMIN_PAGES)}
+
+
+def test_in_german_no_page_is_wider_than_the_window_at_400_percent(story: Story) -> None:
+    """German words are long. 1280 pixels at 400 % are 320 of the page's (WCAG 1.4.10)."""
+    tab = story.tab("german", Role.ADMIN, viewport=ZOOMED)
+    tab.page.click("text=Deutsch")
+    tab.until("document.documentElement.lang == 'de'")
+    wider = []
+    for name, path in pages_of(story).items():
+        tab.open(path)
+        assert tab.page.evaluate("document.documentElement.lang") == "de", path
+        tab.picture(f"german-{name}")
+        if tab.wider_than_the_window:
+            wider.append(path)
+    assert wider == []
+    assert tab.errors == []
+
+
+def test_every_page_is_without_barriers_in_light_dark_and_on_a_phone(story: Story, axe: str) -> None:
+    tab = story.tab("admin", Role.ADMIN)
     found: dict[str, list[str]] = {}
-    for name, path in pages.items():
+    for name, path in pages_of(story).items():
         found |= faults_of(tab, axe, path, name)
     tab.page.set_viewport_size(DESK)
     tab.page.click("text=Sign out")

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from jinja2 import DictLoader, Environment
 
 import web
+from pipeline.followup import RESPONSE_NOTICE
 from pipeline.report import RESEARCH_NOTICE
 from storage.lifecycle import ScanState
 from storage.vocabulary import AccountStatus, DeliveryState, Role
@@ -52,7 +53,7 @@ def of_data() -> set[str]:
     return (
         states
         | {"accepted", "rejected", "on hold", "volume", "diameters"}
-        | {"axial", "coronal", "sagittal", "ok", "not ok", RESEARCH_NOTICE}
+        | {"axial", "coronal", "sagittal", "ok", "not ok", RESEARCH_NOTICE, RESPONSE_NOTICE}
     )
 
 
