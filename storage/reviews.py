@@ -1,6 +1,6 @@
-"""Reviews: a radiologist accepts, rejects or puts on hold what a run found; and what that means for its deliveries.
+"""Reviews: a radiologist accepts, rejects or puts on hold what a run found.
 
-One review of a run is the current one; those before it are kept. What was sent stays sent.
+One review of a run is the current one; those before it are kept. `review_consequences` says what follows.
 """
 
 from __future__ import annotations
@@ -10,25 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from storage import review_consequences
 from storage.clock import Clock, utc_now
 from storage.database import Database
 from storage.errors import Conflict, NotFound
-from storage.lifecycle import ScanEvent, ScanState
 from storage.review_tables import Review
 from storage.rows import detached
-from storage.tables import Delivery, ResultObject, Run, Scan
-from storage.transitions import add_event, locked_scan, move
-from storage.vocabulary import DeliveryState, ReviewVerdict, RunState
-
-#: Code of a scan whose results were rejected before all of them were sent.
-REJECTED = "rejected-in-review"
-#: Why a delivery that waited for a review is not sent any more.
-SUPERSEDED = "a later run's results took its place before it was reviewed"
-_WITHHELD = (DeliveryState.WAITING.value, DeliveryState.WITHDRAWN.value)
-_UNSENT = (DeliveryState.OWED.value, *_WITHHELD)
+from storage.tables import Run, Scan
+from storage.transitions import add_event, locked_scan
+from storage.vocabulary import ReviewVerdict, RunState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +81,7 @@ class ReviewRepository:
             session.add(review)
             session.flush()
             add_event(session, scan.id, "reviewed", f"{verdict.value} by {reviewer}", now, {"review": review.id})
-            _follow(session, scan, run, verdict, now)
+            review_consequences.follow(session, scan, run, verdict, now)
             session.flush()
             return _row(review, scan.id)
 
@@ -108,46 +101,19 @@ class ReviewRepository:
 
     def hold_back(self, result_object_id: int, destinations: Iterable[str]) -> None:
         """Let the object wait for a review before each destination that does not know it yet. Raises NotFound."""
-
-        def work(session: Session) -> None:
-            if session.get(ResultObject, result_object_id) is None:
-                raise NotFound("result object", result_object_id)
-            query = select(Delivery.destination).where(Delivery.result_object_id == result_object_id)
-            known, now = set(session.scalars(query)), self._clock()
-            for destination in dict.fromkeys(destinations):
-                if destination not in known:
-                    waiting = Delivery(result_object_id=result_object_id, destination=destination, created_at=now)
-                    waiting.state, waiting.next_attempt_at = DeliveryState.WAITING.value, now
-                    session.add(waiting)
-
-        self._database.run(work)
+        self._database.run(
+            lambda session: review_consequences.hold_back(session, result_object_id, destinations, self._clock())
+        )
 
     def supersede(self, run_id: str) -> int:
         """Of the runs before this one, send nothing any more that waits for a review; how many objects."""
-
-        def work(session: Session) -> int:
-            scan, run = _scan_and_run(session, run_id)
-            query = _deliveries(Run.scan_id == scan.id, Run.number < run.number)
-            waiting = session.scalars(query.where(Delivery.state == DeliveryState.WAITING.value)).all()
-            for delivery in waiting:
-                delivery.state, delivery.last_error = DeliveryState.REPLACED.value, SUPERSEDED
-            return len(waiting)
-
-        return self._database.run(work)
+        return self._database.run(
+            lambda session: review_consequences.supersede(session, *_scan_and_run(session, run_id))
+        )
 
     def close_rejected(self, scan_id: str) -> bool:
         """End a scan in delivery of whose present run nothing was sent as a review rejected it; False for any other."""
-
-        def work(session: Session) -> bool:
-            scan = locked_scan(session, scan_id)
-            query = _deliveries(Run.scan_id == scan_id, Run.number == scan.run)
-            states = {row.state for row in session.scalars(query)}
-            if scan.status != ScanState.DELIVERING or states != {DeliveryState.WITHDRAWN.value}:
-                return False
-            _reject(session, scan, self._clock())
-            return True
-
-        return self._database.run(work)
+        return self._database.run(lambda session: review_consequences.close_rejected(session, scan_id, self._clock()))
 
     def to_carry_out(self, limit: int = 20) -> list[ReviewRow]:
         """Current reviews whose consequences nobody has made yet, oldest first."""
@@ -171,38 +137,6 @@ class ReviewRepository:
         return {verdict: counts.get(verdict.value, 0) for verdict in ReviewVerdict}
 
 
-def _follow(session: Session, scan: Scan, run: Run, verdict: ReviewVerdict, now: datetime) -> None:
-    """Put the run's unsent deliveries, and with them the scan, where the verdict wants them."""
-    unsent = or_(Delivery.state.in_(_UNSENT), Delivery.last_error == SUPERSEDED)
-    rows = session.scalars(_deliveries(Run.id == run.id, unsent).with_for_update(of=Delivery)).all()
-    state = ScanState(scan.status)
-    if verdict is ReviewVerdict.ACCEPTED:
-        for row in rows:
-            if row.state != DeliveryState.OWED.value:
-                # The days after which it is given up begin now.
-                row.state, row.next_attempt_at, row.created_at, row.last_error = DeliveryState.OWED.value, now, now, ""
-        if state is ScanState.AWAITING_REVIEW:
-            move(session, scan, ScanEvent.APPROVE, "accepted in review", now, {})
-        elif state is ScanState.FAILED and scan.error_code == REJECTED:
-            move(session, scan, ScanEvent.RESEND, "accepted in review after all", now, {})
-    elif verdict is ReviewVerdict.ON_HOLD:
-        for row in rows:
-            row.state, row.last_error = DeliveryState.WAITING.value, ""
-        if rows and state is ScanState.DELIVERING:
-            move(session, scan, ScanEvent.REVIEW, "on hold: what is not sent yet waits for a review", now, {})
-    else:
-        for row in rows:
-            row.state, row.last_error = DeliveryState.WITHDRAWN.value, "rejected in review"
-        if state is ScanState.AWAITING_REVIEW:
-            _reject(session, scan, now)
-
-
-def _reject(session: Session, scan: Scan, now: datetime) -> None:
-    """End a locked scan whose results were rejected while they waited."""
-    text = "rejected in review: what was not sent is not sent; run it again, or accept the results after all"
-    move(session, scan, ScanEvent.FAIL, text, now, {"error_code": REJECTED})
-
-
 def rejected_runs() -> Select[str]:
     """The ids of runs whose results a radiologist rejected."""
     return select(Review.run_id).where(Review.replaced_at.is_(None), Review.verdict == ReviewVerdict.REJECTED.value)
@@ -218,11 +152,6 @@ def _scan_and_run(session: Session, run_id: str) -> tuple[Scan, Run]:
 
 def _current(*also: Any) -> Select[Any]:
     return select(Review, *also).join(Run, Review.run_id == Run.id).where(Review.replaced_at.is_(None))
-
-
-def _deliveries(*conditions: ColumnElement[bool]) -> Select[Delivery]:
-    joined = select(Delivery).join(ResultObject, Delivery.result_object_id == ResultObject.id)
-    return joined.join(Run, ResultObject.run_id == Run.id).where(*conditions)
 
 
 def _row(review: Review, scan_id: str) -> ReviewRow:

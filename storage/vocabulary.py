@@ -37,6 +37,10 @@ class RunState(StrEnum):
     FAILED = "failed"
 
 
+#: The kind of result that takes back what a destination has.
+REJECTION_NOTE = "REJECTION"
+
+
 class DeliveryState(StrEnum):
     """`owed` until the destination took it (`sent`) or refused it for good (`failed`).
 

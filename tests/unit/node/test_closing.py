@@ -12,7 +12,7 @@ from dicom_node.config import NodeConfig
 from dicom_node.store import Store, open_store
 from storage.lifecycle import ScanEvent, ScanState
 from storage.results import ResultRecord
-from storage.reviews import REJECTED
+from storage.review_consequences import REJECTED
 from storage.vocabulary import ReviewVerdict, RunState, Source
 
 

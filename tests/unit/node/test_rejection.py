@@ -10,11 +10,12 @@ import highdicom
 import pytest
 from pydicom import dcmread
 
+from dicom_node.results.rejection_note import KIND
 from dicom_node.routing import Routing
 from dicom_node.store import Store
 from storage.clock import utc_now
 from storage.results import ResultRow
-from storage.vocabulary import DeliveryState, ReviewVerdict
+from storage.vocabulary import REJECTION_NOTE, DeliveryState, ReviewVerdict
 from tests.outbox import SteppedClock
 from tests.unit.node.reviewed_runs import done, opened_store, review_follow_up
 
@@ -90,6 +91,10 @@ def test_a_note_names_what_was_sent_and_goes_where_notes_are_asked_for(
     assert store.reviews.to_carry_out() == []
 
 
+def test_rows_and_results_call_it_the_same() -> None:
+    assert KIND == REJECTION_NOTE
+
+
 def test_what_was_not_sent_needs_no_note(store: Store, clock: SteppedClock) -> None:
     run_id = done(store)
     owed(store, run_id, "SEG", "SR")
@@ -124,14 +129,22 @@ def test_a_pass_that_was_cut_off_gives_the_same_bytes(store: Store, clock: Stepp
     assert [row.sha256 for row in store.results.of_run(run_id) if row.kind == "REJECTION"] == [note.sha256]
 
 
+def states_of_notes(store: Store, run_id: str) -> list[DeliveryState]:
+    rows = store.deliveries.of_scan(store.scans.run(run_id).scan_id)
+    return [row.state for row in rows if row.kind == "REJECTION"]
+
+
 def test_a_run_may_be_rejected_accepted_and_rejected_again(store: Store, clock: SteppedClock) -> None:
     run_id = done(store)
     owed(store, run_id, "SEG", "SR")
     send(store, "SEG", "SR")
     rejected(store, run_id, clock)
+    assert states_of_notes(store, run_id) == [DeliveryState.OWED]
     store.reviews.add(run_id, ReviewVerdict.ACCEPTED, reviewer="curie")
+    assert states_of_notes(store, run_id) == [DeliveryState.WITHDRAWN]
     clock.advance(60.0)
     found = rejected(store, run_id, clock)
     assert len({row.sop_instance_uid for row in found}) == 2
+    assert states_of_notes(store, run_id) == [DeliveryState.WITHDRAWN, DeliveryState.OWED]
     states = {row.state for row in store.deliveries.of_scan(store.scans.run(run_id).scan_id) if row.kind != "REJECTION"}
     assert states == {DeliveryState.SENT}

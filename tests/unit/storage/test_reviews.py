@@ -9,7 +9,8 @@ from storage.deliveries import DeliveryRepository
 from storage.errors import Conflict, NotFound
 from storage.lifecycle import ScanEvent, ScanState
 from storage.results import ResultRepository
-from storage.reviews import REJECTED, ReviewRepository
+from storage.review_consequences import REJECTED
+from storage.reviews import ReviewRepository
 from storage.scans import ScanRepository
 from storage.vocabulary import DeliveryState, ReviewVerdict, RunState
 from tests.unit.storage.conftest import FakeClock
