@@ -235,17 +235,21 @@ class OneSeriesCampaign(Campaign):
 
     def study_uid(self, name: str) -> str:
         """Study Instance UID of the study of a name."""
-        return str(generate_uid(entropy_srcs=[self.salt, name, "study"]))
+        return self._uid(name, "study")
+
+    def _uid(self, name: str, what: str) -> str:
+        # The library puts the sources together as they are: without the slashes image 10 of 'a-3' were image 0 of 'a-31'.
+        return str(generate_uid(entropy_srcs=[self.salt, f"/{name}/{what}"]))
 
     def study(self, name: str) -> tuple[str, list[Path]]:
         """The template under new UIDs."""
         folder = self.folder / "studies" / name.replace(" ", "-")
         folder.mkdir(parents=True)
-        study, series = self.study_uid(name), str(generate_uid(entropy_srcs=[self.salt, name, "series"]))
+        study, series = self.study_uid(name), self._uid(name, "series")
         paths = []
         for number, dataset in enumerate(self._template):
             dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
-            dataset.SOPInstanceUID = str(generate_uid(entropy_srcs=[self.salt, name, str(number)]))
+            dataset.SOPInstanceUID = self._uid(name, str(number))
             dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
             paths.append(folder / f"{number:03d}.dcm")
             dataset.save_as(paths[-1])
