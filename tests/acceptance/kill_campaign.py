@@ -238,7 +238,7 @@ class OneSeriesCampaign(Campaign):
         return self._uid(name, "study")
 
     def _uid(self, name: str, what: str) -> str:
-        # The library puts the sources together as they are: without the slashes image 10 of 'a-3' were image 0 of 'a-31'.
+        # The library joins the sources as they are: without the slashes image 10 of 'a-3' were image 0 of 'a-31'.
         return str(generate_uid(entropy_srcs=[self.salt, f"/{name}/{what}"]))
 
     def study(self, name: str) -> tuple[str, list[Path]]:

@@ -31,11 +31,14 @@ class SmallStudies:
         # A stack without a gap still, in fewer images.
         self._template = [dcmread(path) for path in series.paths[::thinning]]
 
+    def _uid(self, name: str, what: str | int) -> str:
+        return str(generate_uid(entropy_srcs=[self._salt, f"/{name}/{what}"]))
+
     def write(self, name: str, patient: tuple[str, str] | None = None) -> tuple[str, list[Path]]:
         """A new study: its UID and files. patient: Patient ID and Patient's Name; None is one of its own."""
         folder = self._folder / name
         folder.mkdir(parents=True)
-        study, series = (str(generate_uid(entropy_srcs=[self._salt, name, what])) for what in ("study", "series"))
+        study, series = self._uid(name, "study"), self._uid(name, "series")
         patient_id, patient_name = patient or (f"P-{study[-12:]}", f"Small^{name}")
         paths = []
         for number, dataset in enumerate(self._template):
@@ -47,5 +50,5 @@ class SmallStudies:
         return study, paths
 
     def _write(self, dataset: Dataset, name: str, number: int) -> None:
-        dataset.SOPInstanceUID = str(generate_uid(entropy_srcs=[self._salt, name, str(number)]))
+        dataset.SOPInstanceUID = self._uid(name, number)
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
