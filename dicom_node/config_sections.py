@@ -233,6 +233,28 @@ class WebTlsSection(Section):
         return self
 
 
+class OidcRolesSection(Section):
+    """Which role a new account gets by what the identity provider says of it; the first entry that fits counts."""
+
+    claim: str = Field("groups", min_length=1)
+    map: dict[str, Literal["admin", "doctor", "technician"]] = Field(default_factory=dict)
+
+
+class OidcSection(Section):
+    """Sign-in by the hospital's identity provider; off without an issuer."""
+
+    issuer: str | None = None
+    name: str = Field("", max_length=64)
+    client_id: str = ""
+    secret_env: str = ""
+    public_url: str = ""
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    roles: OidcRolesSection = OidcRolesSection()  # type: ignore[call-arg]
+    match_email: bool = False
+    create_accounts: bool = False
+    ca_file: Path | None = None
+
+
 class RetentionSection(Section):
     """How long received images are kept once all is delivered."""
 
@@ -266,6 +288,13 @@ class WebSection(Section):
     secret: str | None = Field(None, repr=False)
     inbox_token_file: Path | None = None
     inbox_token: str | None = Field(None, repr=False)
+    oidc: OidcSection = OidcSection()  # type: ignore[call-arg]
+
+    @model_validator(mode="after")
+    def _accounts_may_be_made(self) -> Self:
+        if self.oidc.create_accounts and self.registration == "closed":
+            raise ValueError("oidc.create_accounts makes none while registration is closed; choose approval or open")
+        return self
 
 
 class EngineSection(Section):

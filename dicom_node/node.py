@@ -22,6 +22,7 @@ from dicom_node.inbound.pressure import Pressure
 from dicom_node.inbound.scp import StorageServer
 from dicom_node.inbound.tls import TlsFiles, server_context
 from dicom_node.store import Store
+from dicom_node.web_oidc import oidc_settings
 from dicom_node.web_secrets import inbox_token, web_secret
 from pipeline.models.catalogue import ModelStatus, load_models
 from pipeline.models.protocols import Models
@@ -303,4 +304,5 @@ def _web_application(config: NodeConfig, store: Store, clock: Clock) -> Callable
         neighbours=neighbours(config),
         clock=clock,
         access_log=access_lines() if config.logging.access else None,
+        oidc=oidc_settings(config),
     )

@@ -1,10 +1,10 @@
-"""The tables beside accounts: sign-ins, uploads that were sent under a key, and the end of the audit trail's chain."""
+"""The tables beside accounts: sign-ins, identities, uploads sent under a key, the end of the audit trail's chain."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import JSON, ForeignKey
+from sqlalchemy import JSON, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.tables import Base, Json
@@ -24,6 +24,17 @@ class SignIn(Base):
     expires_at: Mapped[datetime] = mapped_column(index=True)
     ended_at: Mapped[datetime | None]
     ended_by: Mapped[str] = mapped_column(default="")
+
+
+class UserIdentity(Base):
+    """Whom an identity provider's subject signs in. An account has one subject at each issuer."""
+
+    __tablename__ = "user_identities"
+    __table_args__ = (UniqueConstraint("user_id", "issuer"),)
+    issuer: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[datetime]
 
 
 class KnownUpload(Base):

@@ -12,9 +12,11 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from storage.account_tables import UserIdentity
 from storage.clock import Clock, utc_now
 from storage.database import Database
 from storage.errors import Conflict, NotFound
+from storage.identities import Identity
 from storage.rows import detached
 from storage.tables import User
 from storage.vocabulary import AccountStatus, Role
@@ -73,8 +75,9 @@ class UserRepository:
         institution: str = "",
         role: Role = Role.DOCTOR,
         status: AccountStatus = AccountStatus.PENDING,
+        identity: Identity | None = None,
     ) -> UserRow:
-        """A new account.
+        """A new account. identity: who signs it in at an identity provider.
 
         Raises:
             Conflict: the username or the email is taken; `field` says which.
@@ -97,6 +100,16 @@ class UserRepository:
             with self._database.write() as session:
                 session.add(user)
                 session.flush()
+                if identity is not None:
+                    session.add(
+                        UserIdentity(
+                            issuer=identity.issuer,
+                            subject=identity.subject,
+                            user_id=user.id,
+                            created_at=user.created_at,
+                        )
+                    )
+                    session.flush()
                 return _row(user)
         except IntegrityError:
             field_name = "email" if self.by_username(username) is None else "username"

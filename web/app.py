@@ -21,6 +21,7 @@ from storage.deliveries import DeliveryRepository
 from storage.erasing import erase
 from storage.files import FileStore
 from storage.holds import HoldRepository
+from storage.identities import IdentityRepository
 from storage.known_uploads import KnownUploadRepository
 from storage.model_answers import ModelAnswerRepository
 from storage.pacs_answers import PacsAnswerRepository
@@ -49,6 +50,8 @@ from web.ingest import StowIngest, UploadIngest
 from web.login_limits import LoginLimits
 from web.metrics import Metrics, RequestMetrics
 from web.neighbours import Neighbours
+from web.oidc import OidcSignIn
+from web.oidc_settings import OidcSettings
 from web.openapi import complete_openapi
 from web.pages import respond
 from web.passwords import PasswordHasher
@@ -71,6 +74,7 @@ from web.routes import (
     pages_follow_up,
     pages_images,
     pages_language,
+    pages_oidc,
     pages_sign_in,
     process_mri,
     refusals,
@@ -105,6 +109,7 @@ def create_app(
     clock: Callable[[], datetime] = utc_now,
     hasher: PasswordHasher | None = None,
     access_log: AccessLog | None = None,
+    oidc: OidcSettings | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -112,6 +117,7 @@ def create_app(
     ingest: where uploaded DICOM goes. stow: where DICOMweb's goes, None for no inbox. exporter: writes
     results in other formats. models: as the worker found them.
     clock: aware UTC. access_log: told of each answered request. hasher: bcrypt with cost 12 unless given (tests: less).
+    oidc: the identity provider that signs in beside passwords, None for none.
     """
     gate = AccountGate(settings.account_age_s)
     users_repository = UserRepository(database, clock, on_change=gate.forget)
@@ -123,6 +129,7 @@ def create_app(
         users=users_repository,
         visits=VisitRepository(database, clock),
         sign_ins=sign_ins,
+        identities=IdentityRepository(database, clock),
         gate=gate,
         views=ViewLog(clock),
         care=ScanCareRepository(database, clock),
@@ -160,6 +167,7 @@ def create_app(
         ),
         hasher=hasher or PasswordHasher(),
         limits=LoginLimits(settings.limits_url),
+        oidc=OidcSignIn(oidc, secret=settings.token_secret, clock=clock) if oidc is not None else None,
         slices=SliceRenderer(),
         metrics=Metrics(RunFigureRepository(database, clock), reviews_repository.count_by_verdict),
         templates=make_templates(
@@ -185,7 +193,7 @@ def create_app(
         model_routes, retention, reviews, exports, follow_up,
     )  # fmt: skip
     dashboard = (
-        pages_language, pages_sign_in, pages, pages_deliveries, pages_images, pages_follow_up, page_actions,
+        pages_language, pages_sign_in, pages_oidc, pages, pages_deliveries, pages_images, pages_follow_up, page_actions,
         pages_admin, pages_audit,
     )  # fmt: skip
     for module in (*api, *dashboard):

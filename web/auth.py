@@ -107,12 +107,22 @@ def sign_in(context: WebContext, request: Request, credentials: Credentials, *, 
         raise Problem(
             401, "wrong-credentials", "The name or the password is wrong.", headers={"WWW-Authenticate": "Bearer"}
         )
+    tokens = enter(context, request, user, by="password", for_pages=for_pages)
+    context.limits.login_succeeded(address, credentials.username)
+    return tokens
+
+
+def enter(context: WebContext, request: Request, user: UserRow, *, by: str, for_pages: bool) -> Tokens:
+    """Open a sign-in of an account whose owner has proved to be there. by: what proved it, for the audit trail.
+
+    Raises:
+        Problem: 403 for an account that is pending or disabled.
+    """
     if user.status is not AccountStatus.ACTIVE:
-        record(context, request, "sign-in", user=user, outcome="failure", reason=str(user.status))
+        record(context, request, "sign-in", user=user, outcome="failure", reason=str(user.status), by=by)
         waiting = user.status is AccountStatus.PENDING
         detail = "This account waits for an administrator's approval." if waiting else "This account is disabled."
         raise Problem(403, f"account-{user.status}", detail)
-    context.limits.login_succeeded(address, credentials.username)
     sign_in_id = str(uuid.uuid4())
     refresh = context.tokens.new_refresh_token(sign_in_id)
     context.sign_ins.open(
@@ -121,9 +131,9 @@ def sign_in(context: WebContext, request: Request, credentials: Credentials, *, 
         token_version=user.token_version,
         refresh_sha256=refresh_sha256(refresh),
         lifetime=context.tokens.sign_in_lifetime,
-        address=address,
+        address=client_address(request),
     )
-    record(context, request, "sign-in", user=user)
+    record(context, request, "sign-in", user=user, by=by)
     access = context.tokens.issue(user.id, user.token_version, sign_in_id, for_pages=for_pages)
     # A browser is handed no refresh token: its cookie lasts as long as the sign-in and is checked at each request.
     return Tokens(user=user, access=access, refresh="" if for_pages else refresh)

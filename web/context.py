@@ -17,6 +17,7 @@ from storage.commitments import CommitmentRepository
 from storage.deliveries import DeliveryRepository
 from storage.files import FileStore
 from storage.holds import HoldRepository
+from storage.identities import IdentityRepository
 from storage.known_uploads import KnownUploadRepository
 from storage.model_answers import ModelAnswerRepository
 from storage.pacs_answers import PacsAnswerRepository
@@ -40,6 +41,7 @@ from web.ingest import StowIngest, UploadIngest
 from web.login_limits import LoginLimits
 from web.metrics import Metrics
 from web.neighbours import Neighbours
+from web.oidc import OidcSignIn
 from web.passwords import PasswordHasher
 from web.settings import WebSettings
 from web.tokens import TokenIssuer
@@ -56,6 +58,7 @@ class WebContext:
     users: UserRepository
     visits: VisitRepository
     sign_ins: SignInRepository
+    identities: IdentityRepository
     gate: AccountGate
     views: ViewLog
     care: ScanCareRepository
@@ -86,6 +89,7 @@ class WebContext:
     tokens: TokenIssuer
     hasher: PasswordHasher
     limits: LoginLimits
+    oidc: OidcSignIn | None
     slices: SliceRenderer
     metrics: Metrics
     templates: Mapping[str, Jinja2Templates]

@@ -23,6 +23,8 @@ PER_ACCOUNT_AND_ADDRESS = RateLimitItemPerMinute(10, 5)
 PER_ACCOUNT = RateLimitItemPerMinute(100, 15)
 REGISTRATIONS_PER_ADDRESS = RateLimitItemPerHour(20)
 REFRESHES_PER_ADDRESS = RateLimitItemPerMinute(120)
+# Two steps a sign-in: the way to the identity provider and the way back.
+OIDC_STEPS_PER_ADDRESS = RateLimitItemPerMinute(120)
 
 
 class LoginLimits:
@@ -81,6 +83,14 @@ class LoginLimits:
             Problem: 429 with Retry-After when the window is full.
         """
         self._take(REFRESHES_PER_ADDRESS, "refresh", address)
+
+    def check_oidc(self, address: str) -> None:
+        """Count one step of a sign-in by the identity provider.
+
+        Raises:
+            Problem: 429 with Retry-After when the window is full.
+        """
+        self._take(OIDC_STEPS_PER_ADDRESS, "oidc", address)
 
     def _take(self, item: RateLimitItem, *identifiers: str) -> None:
         try:

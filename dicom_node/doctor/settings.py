@@ -11,6 +11,7 @@ from dicom_node.doctor.findings import Fault, Finding, ok, warning, wrong
 from dicom_node.inbound.peers import Refusal, ServiceName, admit
 from dicom_node.node import listener_peers
 from dicom_node.outward import destinations_of
+from dicom_node.web_oidc import oidc_settings
 from dicom_node.web_secrets import inbox_token, web_secret
 
 
@@ -19,6 +20,7 @@ def examine_settings(config: NodeConfig) -> Iterator[Finding]:
     try:
         web_secret(config)
         inbox_token(config)
+        oidc_settings(config)
         yield ok("configuration", "every key is known and in range")
     except (ConfigurationInvalid, OSError) as error:
         yield wrong("configuration", Fault.SECRET_MISSING, str(error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -12,7 +11,6 @@ from starlette.datastructures import FormData
 
 from web import auth
 from web.account_schemas import Credentials, Registration
-from web.context import WebContext
 from web.dependencies import Context, Session, optional_session, session_cookie_name
 from web.pages import (
     VISIT_COOKIE,
@@ -20,43 +18,16 @@ from web.pages import (
     Visitor,
     local_path,
     refuse_cross_site,
-    render,
     see_other,
     set_session_cookie,
 )
 from web.problems import Problem
 from web.settings import Registration as Policy
+from web.stranger_pages import sign_in_form, visit_form_page
 
 router = APIRouter(include_in_schema=False)
 
 _FORM_FIELDS = ("username", "email", "fullName", "title", "department", "institution")
-
-
-def _visit_form(request: Request, context: WebContext, template: str, *, code: int = 200, **values: object) -> Response:
-    """Return a page with a form for strangers; its CSRF value is bound to a cookie of this visit."""
-    visit = request.cookies.get(VISIT_COOKIE, "")
-    if not 20 <= len(visit) <= 100:
-        visit = secrets.token_urlsafe(24)
-    response = render(
-        request,
-        context,
-        template,
-        None,
-        code=code,
-        csrf=context.tokens.csrf("visit:" + visit),
-        registration=context.settings.registration.value,
-        **values,
-    )
-    response.set_cookie(
-        VISIT_COOKIE,
-        visit,
-        max_age=3600,
-        path="/",
-        secure=context.settings.cookie_secure,
-        httponly=True,
-        samesite="lax",
-    )
-    return response
 
 
 async def visit_form(request: Request, context: Context) -> FormData:
@@ -86,7 +57,7 @@ def sign_in_page(
     """Show the sign-in form, or go on where somebody is signed in."""
     if session is not None and session.by_cookie:
         return see_other(local_path(next))
-    return _visit_form(request, context, "sign_in.html", error="", message="", username="", next=local_path(next))
+    return sign_in_form(request, context, next_path=local_path(next))
 
 
 @router.post("/sign-in")
@@ -98,15 +69,13 @@ async def sign_in(request: Request, context: Context, form: VisitForm) -> Respon
         credentials = Credentials(username=username, password=str(form.get("password") or ""))
         tokens = await run_in_threadpool(lambda: auth.sign_in(context, request, credentials, for_pages=True))
     except (Problem, ValidationError) as error:
-        response = _visit_form(
+        response = sign_in_form(
             request,
             context,
-            "sign_in.html",
             code=error.status if isinstance(error, Problem) else 422,
             error=error.detail if isinstance(error, Problem) else "The name or the password is too long.",
-            message="",
             username=username[:254],
-            next=next_path,
+            next_path=next_path,
         )
         response.headers.update(error.headers if isinstance(error, Problem) else {})
         return response
@@ -130,7 +99,7 @@ def register_page(request: Request, context: Context) -> Response:
     """Show the form for a new account."""
     if context.settings.registration is Policy.CLOSED:
         raise Problem(403, "registration-closed", "This node takes no registrations; ask its administrator.")
-    return _visit_form(request, context, "register.html", error="", form=dict.fromkeys(_FORM_FIELDS, ""))
+    return visit_form_page(request, context, "register.html", error="", form=dict.fromkeys(_FORM_FIELDS, ""))
 
 
 @router.post("/register")
@@ -148,7 +117,7 @@ async def register(request: Request, context: Context, form: VisitForm) -> Respo
             names = dict.fromkeys(str(item["loc"][0]) for item in error.errors())
             text = f"Check these fields: {', '.join(names)}."
         shown = {name: value[:254] for name, value in fields.items()}
-        return _visit_form(request, context, "register.html", code=code, error=text, form=shown)
+        return visit_form_page(request, context, "register.html", code=code, error=text, form=shown)
     waiting = context.settings.registration is Policy.APPROVAL
     message = "Your account waits for an administrator's approval." if waiting else "Your account is ready."
-    return _visit_form(request, context, "sign_in.html", error="", message=message, username=wanted.username, next="/")
+    return sign_in_form(request, context, message=message, username=wanted.username)

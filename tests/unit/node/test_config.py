@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from dicom_node.config import ConfigurationInvalid, load_config
+from dicom_node.web_oidc import oidc_settings
 from dicom_node.web_secrets import web_secret
+from storage.vocabulary import Role
 
 
 def written(folder: Path, text: str) -> Path:
@@ -65,3 +67,38 @@ def test_a_short_secret_is_refused(tmp_path: Path) -> None:
     short.write_text("too short\n")
     with pytest.raises(ConfigurationInvalid, match="32 bytes"):
         web_secret(load_config(written(tmp_path, f"web: {{secret_file: {short}}}")))
+
+
+OIDC = "issuer: 'https://login.example', client_id: node, public_url: 'https://node.example', secret_env: OIDC_SECRET"
+
+
+def test_the_identity_providers_secret_comes_from_the_environment_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, f"web: {{oidc: {{{OIDC}, roles: {{map: {{mri: technician}}}}, create_accounts: true}}}}")
+    with pytest.raises(ConfigurationInvalid, match="OIDC_SECRET holds, and that is not set"):
+        oidc_settings(load_config(path))
+    monkeypatch.setenv("OIDC_SECRET", "the secret")
+    settings = oidc_settings(load_config(path))
+    assert settings is not None
+    assert (settings.client_secret, dict(settings.role_map)) == ("the secret", {"mri": Role.TECHNICIAN})
+    assert oidc_settings(load_config(None)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("registration: closed, oidc: {create_accounts: true}", "registration is closed"),
+        ("oidc: {roles: {map: {mri: radiographer}}}", "web.oidc.roles.map.mri"),
+        ("oidc: {client_secret: abc}", "web.oidc.client_secret"),
+    ],
+)
+def test_what_cannot_be_of_an_identity_provider_is_named(text: str, named: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationInvalid, match=named.replace(".", r"\.")):
+        load_config(written(tmp_path, f"web: {{{text}}}"))
+
+
+def test_an_address_of_the_identity_provider_in_the_clear_is_refused(tmp_path: Path) -> None:
+    text = OIDC.replace("https://login", "http://login").replace("OIDC_SECRET", "''")
+    with pytest.raises(ConfigurationInvalid, match=r"web\.oidc\.issuer: .*must be https"):
+        oidc_settings(load_config(written(tmp_path, f"web: {{oidc: {{{text}}}}}")))

@@ -35,6 +35,7 @@ from web.app import create_app
 from web.health import Check, HealthReport, InstalledModel
 from web.ingest import Ingested, IngestOutcome
 from web.neighbours import Neighbours
+from web.oidc_settings import OidcSettings
 from web.passwords import PasswordHasher
 from web.settings import WebSettings
 
@@ -95,6 +96,7 @@ class Node:
 
     models: tuple[InstalledModel, ...] = ()
     neighbours: Neighbours = field(default_factory=Neighbours)
+    oidc: OidcSettings | None = None
 
     def __post_init__(self) -> None:
         self.users = UserRepository(self.database, self.clock)
@@ -112,6 +114,7 @@ class Node:
             neighbours=self.neighbours,
             clock=self.clock,
             hasher=self.hasher,
+            oidc=self.oidc,
         )
 
     def client(self, **changes: Any) -> TestClient:
