@@ -104,7 +104,8 @@ class BatchCampaign:
         )
         self.mortal = MortalNode(self.node, workers)
         self._small = SmallStudies(folder / "studies", f"kills-{seed}-{time.time_ns()}")
-        self._points = {part: _in_turn(part, self.random) for part in Part}
+        path = self.node.config.node.receive_path
+        self._points = {part: _in_turn(part, path, self.random) for part in Part}
 
     def __enter__(self) -> BatchCampaign:
         self.pacs.start()
@@ -203,10 +204,10 @@ class BatchCampaign:
         return False
 
 
-def _in_turn(part: Part, source: random.Random) -> Iterator[KillPoint]:
+def _in_turn(part: Part, receive_path: str, source: random.Random) -> Iterator[KillPoint]:
     """Every point of the part, in an order of its own each time round, at a passing that follows from the seed."""
     for _ in itertools.count():
-        points = points_of(part)
+        points = points_of(part, receive_path)
         source.shuffle(points)
         for passage, moment in points:
             yield KillPoint(passage=passage, moment=moment, passing=source.randint(1, passage.often))

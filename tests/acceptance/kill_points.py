@@ -29,12 +29,16 @@ class Moment(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Passage:
-    """A call that a study passes. target: `module:Class.method`. often: how many times a study passes it, about."""
+    """A call that a study passes. target: `module:Class.method`. often: how many times a study passes it, about.
+
+    receive_path: the only one that comes by, '' where each does.
+    """
 
     name: str
     part: Part
     target: str
     often: int = 1
+    receive_path: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +54,11 @@ class KillPoint:
         return f"{self.moment} {self.passage.name}"
 
 
-def _passages(part: Part, *told: tuple[str, str, int]) -> tuple[Passage, ...]:
-    return tuple(Passage(name=name, part=part, target=target, often=often) for name, target, often in told)
+def _passages(part: Part, *told: tuple[str, str, int], receive_path: str = "") -> tuple[Passage, ...]:
+    return tuple(
+        Passage(name=name, part=part, target=target, often=often, receive_path=receive_path)
+        for name, target, often in told
+    )
 
 
 #: In the order in which a study passes them. The four steps of the engine are among them.
@@ -61,6 +68,13 @@ PASSAGES = (
         ("writing received bytes", "storage.spool:SpoolFile.write", 20),
         ("naming a received file", "storage.files:FileStore.commit", 10),
         ("committing a received row", "storage.studies:StudyRepository.record_instances", 10),
+        receive_path="pynetdicom",
+    ),
+    *_passages(
+        Part.RECEIVE,
+        ("appending to the journal", "dicom_node.inbound.fast.journal:Journal.append", 10),
+        ("syncing the journal", "dicom_node.inbound.fast.journal:Journal.commit", 10),
+        receive_path="fast",
     ),
     *_passages(
         Part.WORK,
@@ -84,9 +98,10 @@ PASSAGES = (
 )
 
 
-def points_of(part: Part) -> list[tuple[Passage, Moment]]:
-    """Every end of every passage of a part."""
-    return list(itertools.product([passage for passage in PASSAGES if passage.part is part], Moment))
+def points_of(part: Part, receive_path: str) -> list[tuple[Passage, Moment]]:
+    """Every end of every passage of a part on this path."""
+    passed = [one for one in PASSAGES if one.part is part and one.receive_path in ("", receive_path)]
+    return list(itertools.product(passed, Moment))
 
 
 def arm(point: KillPoint, note: Callable[[str], None]) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 from dicom_node.phantom.study import PhantomStudy, make_study
 from dicom_node.phantom.write_dicom import write_study
 from pipeline.volume import SeriesRole
+from storage.errors import NotFound
 from storage.lifecycle import ScanState
 from storage.vocabulary import RequestKind
+from tests.acceptance.kill_campaign import until
 from tests.acceptance.nodes import REPOSITORY, TruthNode, send
 from tests.orthanc import OrthancServer
 
@@ -40,10 +42,18 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
-def process_now(node: TruthNode, study: PhantomStudy) -> None:
+def process_now(node: TruthNode, study: PhantomStudy, images: int) -> None:
+    until(lambda: instances(node, study) == images, "every acknowledged image has its row")
     scan = node.store.scans.by_study(study.study_instance_uid)
     assert scan is not None
     node.store.requests.add(scan.id, RequestKind.PROCESS_NOW)
+
+
+def instances(node: TruthNode, study: PhantomStudy) -> int:
+    try:
+        return len(node.store.studies.instances_of(study.study_instance_uid))
+    except NotFound:
+        return 0
 
 
 def test_backup_destroy_restore_carry_on(tmp_path: Path, debian_tool: Callable[[str], str]) -> None:
@@ -57,7 +67,7 @@ def test_backup_destroy_restore_carry_on(tmp_path: Path, debian_tool: Callable[[
     try:
         node.start("--quick")
         assert len(send(node.address, done_paths)) == len(done_paths)
-        process_now(node, done)
+        process_now(node, done, len(done_paths))
         node.wait_for_state(done.study_instance_uid, {ScanState.DELIVERING}, 90)
         assert len(send(node.address, open_paths[:half])) == half
         tumor_node("backup", str(tmp_path / "backup"), "--config", str(node.config_path))
@@ -71,7 +81,7 @@ def test_backup_destroy_restore_carry_on(tmp_path: Path, debian_tool: Callable[[
         node.start("--quick")
         with pacs:
             assert len(send(node.address, open_paths)) == len(open_paths)  # as a modality does: all of it again
-            process_now(node, open_study)
+            process_now(node, open_study, len(open_paths))
             for study in (done, open_study):
                 scan = node.wait_for_end(study.study_instance_uid, 120)
                 assert scan.status is ScanState.DELIVERED, scan.error_text

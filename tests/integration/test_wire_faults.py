@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -78,7 +79,14 @@ def stored(node: Listener) -> set[str]:
 
 
 def assert_refused_and_alive(node: Listener, *pdus: bytes) -> None:
-    before = stored(node)
+    good = converse(node, *store(1))
+    assert good is not None
+    assert (good[0], status_of(good[1])) == (P_DATA_TF, 0x0000)
+    # The fast path answers before the file has its name.
+    deadline = time.monotonic() + 20
+    while not (before := stored(node)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     answer = converse(node, *pdus)
     if answer is not None and answer[0] == P_DATA_TF:
         assert status_of(answer[1]) not in (0x0000, 0xB000, 0xB006, 0xB007)
