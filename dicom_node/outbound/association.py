@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from pydicom.uid import UID
@@ -133,15 +134,21 @@ def association(
             ae.add_requested_context(abstract_syntax)
         else:
             ae.add_requested_context(abstract_syntax, transfer_syntax)
+    request = partial(
+        ae.associate,
+        destination.host,
+        destination.port,
+        ae_title=destination.ae_title,
+        ext_neg=[build_role(uid, scu_role=False, scp_role=True) for uid in acting_as_scp],
+        evt_handlers=[(evt.EVT_CONN_OPEN, ae.connected), *handlers],
+        tls_args=(tls or client_context(destination), destination.host) if tls or destination.tls else None,
+    )
     try:
-        requested = ae.associate(
-            destination.host,
-            destination.port,
-            ae_title=destination.ae_title,
-            ext_neg=[build_role(uid, scu_role=False, scp_role=True) for uid in acting_as_scp],
-            evt_handlers=[(evt.EVT_CONN_OPEN, ae.connected), *handlers],
-            tls_args=(tls or client_context(destination), destination.host) if tls or destination.tls else None,
-        )
+        started = time.monotonic()
+        requested = request()
+        if _closed_without_a_word(requested, ae) and time.monotonic() - started < destination.timeout_s / 2:
+            # A peer that closes right behind its rejection may take that away with it: asked once more, it says why.
+            requested = request()
     except OSError as error:
         raise HostUnknown(destination, error) from error
     requested.__class__ = _Requested
@@ -156,6 +163,12 @@ def association(
             requested.join(_JOIN_S)
         for opened in ae.opened:
             opened.close()
+
+
+def _closed_without_a_word(requested: Any, ae: _RequestingEntity) -> bool:
+    """True where the peer took the connection and ended it without an answer to the request."""
+    answered = requested.is_established or requested.is_rejected or all_contexts_refused(requested)
+    return bool(ae.opened) and not answered
 
 
 def why_not_established(requested: Any) -> str:

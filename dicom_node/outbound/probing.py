@@ -119,24 +119,9 @@ def negotiate(
 ) -> Negotiated:
     """One association with C-ECHO on it that proposes `contexts` beside. tls: instead of the destination's own.
 
-    A peer that closes the connection right behind its rejection is at times read as one that says nothing: asked once
-    more, it says why.
-
     Raises:
         DestinationTlsInvalid: its certificates or key cannot be used.
     """
-    answer = _negotiated(destination, our_ae_title, contexts, tls)
-    if answer.obstacle is Obstacle.NO_ASSOCIATION:
-        answer = _negotiated(destination, our_ae_title, contexts, tls)
-    return answer
-
-
-def _negotiated(
-    destination: Destination,
-    our_ae_title: str,
-    contexts: Sequence[tuple[str, str | None]],
-    tls: ssl.SSLContext | None,
-) -> Negotiated:
     try:
         with association(destination, our_ae_title, [(Verification, None), *contexts], tls=tls) as peer:
             if not peer.is_established and not all_contexts_refused(peer):
