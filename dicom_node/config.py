@@ -29,8 +29,8 @@ from dicom_node.config_sections import (
     ReviewSection,
     ScrubSection,
     StorageSection,
-    WebSection,
 )
+from dicom_node.config_web import WebSection
 from dicom_node.errors import Permanent
 
 ENVIRONMENT_PREFIX = "BTN_"

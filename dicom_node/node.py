@@ -140,10 +140,7 @@ def build_worker(
     from dicom_node.housekeeping import housekeeping_loops
     from dicom_node.intake import Intake, Jobs
     from dicom_node.outward import build_deliverer, outward_loops, removals_of
-    from dicom_node.rejection import RejectionNotes
-    from dicom_node.review_follow_up import ReviewFollowUp
-    from dicom_node.run_composition import build_steps, routing_of
-    from dicom_node.verification import Verifications
+    from dicom_node.run_composition import build_review_follow_up, build_steps, routing_of
     from dicom_node.viewing import Views
     from dicom_node.worker import Worker
     from pipeline.models.roster import answer_digest
@@ -216,19 +213,7 @@ def build_worker(
         clock=clock,
     )
     deliverer = build_deliverer(config, store, clock)
-    follow_up = ReviewFollowUp(
-        reviews=store.reviews,
-        verifications=Verifications(
-            results=store.results,
-            deliveries=store.deliveries,
-            files=store.files,
-            routing=routing,
-            organization=config.review.organization,
-        ),
-        rejections=RejectionNotes(
-            results=store.results, deliveries=store.deliveries, files=store.files, routing=routing, clock=clock
-        ),
-    )
+    follow_up = build_review_follow_up(config, store, routing, clock)
     return Worker(
         engine=engine,
         intake=intake,

@@ -1,4 +1,4 @@
-"""Composition of what a run does, built from the configuration."""
+"""Composition of what a run does, and of what its reviews lead to, built from the configuration."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from importlib.metadata import version
 
 from dicom_node.config import NodeConfig
 from dicom_node.follow_up import FollowUps
+from dicom_node.rejection import RejectionNotes
 from dicom_node.results.stamp import EncodingOptions
+from dicom_node.review_follow_up import ReviewFollowUp
 from dicom_node.routing import Routing
 from dicom_node.runs import RunSteps
 from dicom_node.store import Store
+from dicom_node.verification import Verifications
 from pipeline.models.protocols import Models
+from storage.clock import Clock
 
 
 def routing_of(config: NodeConfig) -> Routing:
@@ -45,4 +49,21 @@ def build_steps(
         options=EncodingOptions(**config.results.model_dump()),
         software_version=version("brain-tumor-node"),
         follow_ups=follow_ups,
+    )
+
+
+def build_review_follow_up(config: NodeConfig, store: Store, routing: Routing, clock: Clock) -> ReviewFollowUp:
+    """What carries out reviews."""
+    return ReviewFollowUp(
+        reviews=store.reviews,
+        verifications=Verifications(
+            results=store.results,
+            deliveries=store.deliveries,
+            files=store.files,
+            routing=routing,
+            organization=config.review.organization,
+        ),
+        rejections=RejectionNotes(
+            results=store.results, deliveries=store.deliveries, files=store.files, routing=routing, clock=clock
+        ),
     )

@@ -45,6 +45,7 @@ class _RequestingEntity(AE):  # type: ignore[misc]  # pynetdicom carries no type
     def __init__(self, ae_title: str) -> None:
         super().__init__(ae_title=ae_title)
         self.opened: list[socket.socket] = []
+        self.connected_once = False
 
     def _create_socket(self, *args: Any, **kwargs: Any) -> Any:
         wrapped = super()._create_socket(*args, **kwargs)
@@ -54,6 +55,7 @@ class _RequestingEntity(AE):  # type: ignore[misc]  # pynetdicom carries no type
 
     def connected(self, event: evt.Event) -> None:
         """Switch Nagle's algorithm off: with it each object waits 40 ms for the peer's delayed acknowledgement."""
+        self.connected_once = True
         wrapped = event.assoc.dul.socket
         if wrapped is not None and wrapped.socket is not None:
             wrapped.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -168,7 +170,7 @@ def association(
 def _closed_without_a_word(requested: Any, ae: _RequestingEntity) -> bool:
     """True where the peer took the connection and ended it without an answer to the request."""
     answered = requested.is_established or requested.is_rejected or all_contexts_refused(requested)
-    return bool(ae.opened) and not answered
+    return ae.connected_once and not answered
 
 
 def why_not_established(requested: Any) -> str:
