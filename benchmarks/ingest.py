@@ -73,6 +73,8 @@ def _send(receiver: Receiver, paths: list[Path], associations: int, *, nagle: bo
     environment.pop("TCP_NODELAY", None)
     if not nagle:
         environment["TCP_NODELAY"] = "1"
+    # What the receiver before left to be written later is not this one's to wait for.
+    os.sync()
     before = receiver.usage()
     begun = time.perf_counter()
     senders = [

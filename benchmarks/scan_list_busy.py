@@ -61,7 +61,7 @@ def configured(folder: Path) -> NodeConfig:
 def serving(config: NodeConfig, folder: Path) -> Iterator[None]:
     """`tumor-node serve` until the block ends, once it is ready: the first time its networks are converted."""
     command = [sys.executable, "-m", "dicom_node", "serve", "--config", str(folder / "config.yaml")]
-    environment = {**os.environ, f"{ENVIRONMENT_PREFIX}WEB__TOKEN_SECRET": "b" * 40}
+    environment = {**os.environ, f"{ENVIRONMENT_PREFIX}WEB__SECRET": "b" * 40}
     with (folder / "node.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=REPOSITORY, env=environment)
     try:
@@ -116,22 +116,24 @@ class Modalities:
             thread.join()
 
 
-def watched(target: Target, seconds: float, store: Store) -> tuple[list[float], float]:
-    """Latencies in ms over so many seconds, and in which share of the looks beside them a study was analysed."""
+def watched(target: Target, seconds: float, store: Store) -> tuple[list[float], list[float]]:
+    """Latencies in ms over so many seconds: all, and those of slices at whose end a study was being analysed."""
     found: list[float] = []
-    looks: list[bool] = []
+    analysing: list[float] = []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found += asyncio.run(latencies_ms([target], _SLICE))[0]
-        looks.append(bool(store.scans.in_states(ScanState.ANALYSING)))
-    return found, sum(looks) / len(looks)
+        latencies = asyncio.run(latencies_ms([target], _SLICE))[0]
+        found += latencies
+        if store.scans.in_states(ScanState.ANALYSING):
+            analysing += latencies
+    return found, analysing
 
 
 def line(name: str, found: list[float]) -> str:
     """One line of figures."""
     found = sorted(found)
     p99 = found[int(len(found) * 0.99) - 1]
-    return f"{name:<10} {len(found):6} answers   p50 {statistics.median(found):7.2f} ms   p99 {p99:7.2f} ms"
+    return f"{name:<38} {len(found):6} answers   p50 {statistics.median(found):7.2f} ms   p99 {p99:7.2f} ms"
 
 
 def main() -> None:
@@ -159,11 +161,14 @@ def main() -> None:
             print(line("at rest", watched(target, 5.0, store)[0]), flush=True)
             started = time.monotonic()
             with modalities:
-                busy, share = watched(target, chosen.seconds, store)
+                busy, analysing = watched(target, chosen.seconds, store)
                 pace = modalities.sent / (time.monotonic() - started)
         store.database.close()
+        if not analysing:
+            raise RuntimeError("no study was analysed meanwhile; give it more --seconds")
         print(line("busy", busy))
-        print(f"{_ASSOCIATIONS} associations, {pace:.0f} objects/s; in {share:.0%} of looks a study was being analysed")
+        print(line("of these, while a study was analysed", analysing))
+        print(f"{_ASSOCIATIONS} associations, {pace:.0f} objects/s")
 
 
 if __name__ == "__main__":

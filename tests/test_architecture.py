@@ -172,10 +172,29 @@ def test_the_median_module_is_short() -> None:
     assert max(lengths) <= 400
 
 
-@pytest.mark.parametrize("module", ["dicom_node.node", "dicom_node.cli", "web.app", "dicom_node.inbound.scp"])
-def test_the_listener_and_the_web_load_no_framework(module: str) -> None:
+def test_a_receiver_needs_no_array_library() -> None:
+    code = (
+        "import sys; from dicom_node.pixel_free import keep_pixel_libraries_out; keep_pixel_libraries_out();"
+        "import dicom_node.receiver, dicom_node.inbound.fast.index_process;"
+        "from dicom_node.cli import application; application('receive');"
+        "print(sys.modules['numpy'], 'web' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    assert result.stdout.split() == ["None", "False"]
+
+
+@pytest.mark.parametrize(
+    "loading",
+    [
+        "import dicom_node.node",
+        "from dicom_node.cli import application; application()",
+        "import web.app",
+        "import dicom_node.inbound.scp",
+    ],
+)
+def test_the_listener_and_the_web_load_no_framework(loading: str) -> None:
     frameworks = {"tensorflow", "keras", "torch", "onnxruntime", "openvino"}
-    code = f"import sys, {module}; print(sorted(sys.modules.keys() & {frameworks}))"
+    code = f"import sys; {loading}; print(sorted(sys.modules.keys() & {frameworks}))"
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
     )

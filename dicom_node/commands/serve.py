@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from dicom_node.commands.options import ConfigOption, configuration
 from dicom_node.config import NodeConfig
 from dicom_node.log_files import LogFiles
 from dicom_node.logs import configure_logging
-from dicom_node.pixel_free import keep_decoders_out
+from dicom_node.pixel_free import keep_pixel_libraries_out
 from dicom_node.supervisor import Child, supervise
 
 
@@ -34,14 +35,17 @@ def serve(config: ConfigOption = None) -> None:
 
 def receive(config: ConfigOption = None) -> None:
     """Run the DICOM listener alone."""
-    keep_decoders_out()
-    from dicom_node.node import build_receiver
+    keep_pixel_libraries_out()
+    from dicom_node.receiver import build_receiver
     from dicom_node.store import open_store
 
     loaded = configuration(config)
     configure_logging(loaded.logging.level, "receive", log_files(loaded))
     store = open_store(loaded)
     server = build_receiver(loaded, store)
+    # What is here by now stays: no collection has to walk it again, of which there is one every few objects.
+    gc.collect()
+    gc.freeze()
     _run(server.start, server.stop)
     store.database.close()
 

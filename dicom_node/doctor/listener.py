@@ -13,10 +13,10 @@ from pathlib import Path
 from dicom_node.config import NodeConfig
 from dicom_node.doctor.findings import Fault, Finding, ok, skipped, wrong
 from dicom_node.inbound.tls import TlsInvalid
-from dicom_node.node import build_receiver
 from dicom_node.outbound.obstacles import Obstacle
 from dicom_node.outbound.probing import Negotiated, connect, negotiate, shake_hands
 from dicom_node.outbound.sending import Destination
+from dicom_node.receiver import build_receiver
 from dicom_node.store import Store, open_store
 from storage.clock import Clock
 from storage.errors import StorageError

@@ -9,8 +9,8 @@ from dicom_node.config import ConfigurationInvalid, NodeConfig
 from dicom_node.config_sections import DestinationSection
 from dicom_node.doctor.findings import Fault, Finding, ok, warning, wrong
 from dicom_node.inbound.peers import Refusal, ServiceName, admit
-from dicom_node.node import listener_peers
 from dicom_node.outward import destinations_of
+from dicom_node.receiver import listener_peers
 from dicom_node.web_oidc import oidc_settings
 from dicom_node.web_secrets import inbox_token, web_secret
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from dicom_node.config import NodeConfig, load_config
 from dicom_node.logs import configure_logging
-from dicom_node.node import build_receiver
+from dicom_node.receiver import build_receiver
 from dicom_node.store import Store, open_store
 from tests.acceptance.kill_points import KillPoint, Part, arm
 

@@ -23,8 +23,9 @@ import numpy as np
 
 from dicom_node.config import load_config
 from dicom_node.logs import configure_logging
-from dicom_node.node import build_receiver, build_worker
+from dicom_node.node import build_worker
 from dicom_node.phantom.study import PhantomStudy, make_study
+from dicom_node.receiver import build_receiver
 from dicom_node.runs import RunSteps
 from dicom_node.store import open_store
 from pipeline import registration

@@ -19,7 +19,7 @@ import yaml
 from alembic import command
 from typer.testing import CliRunner
 
-from dicom_node.cli import app
+from dicom_node.cli import application
 from dicom_node.config import load_config
 from dicom_node.doctor.examination import Scope, examine_node
 from dicom_node.doctor.findings import Finding, Verdict
@@ -348,13 +348,13 @@ def test_a_kind_that_is_none(make: Make, pacs: OrthancServer) -> None:
 def test_the_command_names_faults_and_writes_json(make: Make, tmp_path: Path) -> None:
     path = make(query={"destination": "archive"})
     report = tmp_path / "report.json"
-    ended = CliRunner().invoke(app, ["doctor", "--config", str(path), "--no-study", "--json", str(report)])
+    ended = CliRunner().invoke(application(), ["doctor", "--config", str(path), "--no-study", "--json", str(report)])
     assert ended.exit_code == 1
     assert "WRONG    configuration: [configuration-invalid]" in ended.output
     told = json.loads(report.read_text())
     assert (told["well"], told["faults"]) == (False, ["configuration-invalid"])
     assert "query.destination: 'archive' is not a destination" in told["findings"][0]["detail"]
     path = make(query={"destination": "pacs"})
-    ended = CliRunner().invoke(app, ["doctor", "--config", str(path), "--no-study", "--quick", "--json", "-"])
+    ended = CliRunner().invoke(application(), ["doctor", "--config", str(path), "--no-study", "--quick", "--json", "-"])
     assert ended.exit_code == 0, ended.output
     assert json.loads(ended.stdout)["well"] is True

@@ -6,6 +6,7 @@ stop with everything indexed, after a kill of the receiver at the next record.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -56,6 +57,8 @@ def main() -> None:
     ingest = Ingest(files, StudyRepository(database), AuditRepository(database))
     ended = threading.Event()
     threading.Thread(target=_wait_for_end, args=(sys.stdin.buffer, ended), daemon=True).start()
+    gc.collect()
+    gc.freeze()  # as the receiver: what is here by now stays
     # Where a receiver was killed and started again at once, its former indexer may still be at its last record.
     with file_lock(folder / "indexer.lock", wait_s=_FORMER_ENDS_WITHIN_S):
         Indexer(folder, ingest, int(work["session"])).run(ended.is_set)

@@ -15,6 +15,7 @@ from pathlib import Path
 from dicom_node.inbound.fast.big_objects import remove_older_files
 from dicom_node.inbound.fast.cursor import Cursor
 from dicom_node.inbound.fast.reader import Damage, JournalReader, Record
+from dicom_node.inbound.fast.segments import last_written
 from dicom_node.inbound.ingest import Claim, Ingest, Receipt
 from storage.errors import StorageError
 
@@ -24,6 +25,9 @@ _BATCH_RECORDS = 32
 _BATCH_BYTES = 16 << 20
 _IDLE_S = 0.05
 _RETRY_S = 1.0
+#: While objects come in the indexer waits: it would take processor and disk from the answers. A series is in by then.
+_FLOWING_S = 0.1
+_GIVES_WAY_S = 2.0
 #: A batch that failed as often is indexed one by one.
 _ALONE_AFTER = 5
 
@@ -44,13 +48,14 @@ class Indexer:
         self._reader = JournalReader(folder, self._cursor.read())
         self._count = self._cursor.count()
         self._failures = 0
+        self._flowing_since: float | None = None
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Index until `stopping`; what is there by then is indexed before it returns."""
         while True:
             last = stopping()
             try:
-                worked = self.step()
+                worked = (last or not self._gives_way()) and self.step()
             except (StorageError, OSError) as error:
                 _log.error("indexing waits: %s", getattr(error, "code", type(error).__name__))
                 self._failures += 1
@@ -85,6 +90,16 @@ class Indexer:
             remove_older_files(self._folder, self._session)
             self._cleaned = True
         return bool(batch)
+
+    def _gives_way(self) -> bool:
+        """Whether objects are coming in, unless they have been for so long that their rows are due."""
+        if not 0 <= time.time() - last_written(self._folder) < _FLOWING_S:
+            self._flowing_since = None
+            return False
+        now = time.monotonic()
+        if self._flowing_since is None:
+            self._flowing_since = now
+        return now - self._flowing_since < _GIVES_WAY_S
 
     def _next_batch(self) -> list[Record]:
         batch: list[Record] = []

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable
+
+from isal.isal_zlib import crc32
 
 from dicom_node.inbound.answers import STORED, Answer, answer, out_of_resources
 from dicom_node.inbound.fast.big_objects import BigObject, BigObjects
 from dicom_node.inbound.fast.journal import MAX_RECORD_DATA_BYTES, Journal
 from dicom_node.inbound.fast.peek import named_instance
-from dicom_node.inbound.fast.records import pack_claim
+from dicom_node.inbound.fast.records import checksum, pack_claim
 from dicom_node.inbound.ingest import Claim, Ingest
 from dicom_node.inbound.part10 import valid_uid
 from storage.errors import StorageError
@@ -51,7 +52,7 @@ class Reception:
         """Make ready for an object. Where it cannot be kept its bytes are dropped and `finish` says why."""
         self._claim = claim
         self._claim_bytes = pack_claim(claim)
-        self._crc = zlib.crc32(self._claim_bytes)
+        self._crc = crc32(self._claim_bytes)
         self._fill = self.size = 0
         self._big = None
         self._doubtful = False
@@ -74,7 +75,7 @@ class Reception:
     def filled(self, count: int) -> None:
         """`count` bytes were put into the space that was given."""
         if self._big is None and self._refusal is None:
-            self._crc = zlib.crc32(self._buffer[self._fill : self._fill + count], self._crc)
+            self._crc = crc32(self._buffer[self._fill : self._fill + count], self._crc)
         self._fill += count
         self.size += count
 
@@ -125,7 +126,7 @@ class Reception:
             return answer(receipt, claim)
         said = pack_claim(claim, path.name)
         try:
-            self._journal.commit(self._journal.append(said, b"", zlib.crc32(said)))
+            self._journal.commit(self._journal.append(said, b"", checksum(said, b"")))
         except StorageError:
             path.unlink()
             raise

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import json
 import struct
-import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+# zlib's CRC-32 by vector instructions: a tenth of the time, which was a tenth of a reception's.
+from isal.isal_zlib import crc32
 
 from dicom_node.inbound.ingest import Claim
 
@@ -53,7 +55,7 @@ def pack_header(header: RecordHeader) -> bytes:
     fields = _FIELDS.pack(
         _MAGIC, header.claim_bytes, header.sequence, header.data_bytes, header.crc, header.received_us
     )
-    return fields + _CHECK.pack(zlib.crc32(fields), 0)
+    return fields + _CHECK.pack(crc32(fields), 0)
 
 
 def unpack_header(data: bytes) -> RecordHeader | None:
@@ -61,7 +63,7 @@ def unpack_header(data: bytes) -> RecordHeader | None:
     if len(data) < HEADER_BYTES or data[:4] != _MAGIC:
         return None
     check, _ = _CHECK.unpack_from(data, _FIELDS.size)
-    if zlib.crc32(data[: _FIELDS.size]) != check:
+    if crc32(data[: _FIELDS.size]) != check:
         return None
     _, claim_bytes, sequence, data_bytes, crc, received_us = _FIELDS.unpack_from(data)
     return RecordHeader(
@@ -104,4 +106,4 @@ def time_of(received_us: int) -> datetime:
 
 def checksum(claim: bytes, data: bytes | bytearray | memoryview) -> int:
     """The CRC-32 of a record's claim followed by its data."""
-    return zlib.crc32(data, zlib.crc32(claim))
+    return crc32(data, crc32(claim))

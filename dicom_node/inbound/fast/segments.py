@@ -10,6 +10,7 @@ import os
 import struct
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,3 +116,12 @@ def segments_in(folder: Path) -> dict[int, Path]:
     found = {sequence_of(path): path for path in folder.glob(f"*{SUFFIX}")}
     found.pop(0, None)
     return dict(sorted(found.items()))
+
+
+def last_written(folder: Path) -> float:
+    """When one of a folder's segments was last written to, in seconds since 1970; 0 where there is none."""
+    times = [0.0]
+    for path in folder.glob(f"*{SUFFIX}"):
+        with suppress(FileNotFoundError):  # a spare one that was removed meanwhile
+            times.append(path.stat().st_mtime)
+    return max(times)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from dicom_node.cli import app
+from dicom_node.cli import application
 from dicom_node.config import ENVIRONMENT_PREFIX, NodeConfig, load_config
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
@@ -23,7 +23,7 @@ UNITS = ("tumor-node.service", "tumor-node@.service")
 
 
 def commands() -> set[str]:
-    return set(get_command(app).commands)  # type: ignore[attr-defined]
+    return set(get_command(application()).commands)  # type: ignore[attr-defined]
 
 
 def is_setting(name: str) -> bool:

@@ -14,7 +14,7 @@ import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from dicom_node.cli import app
+from dicom_node.cli import application
 from dicom_node.config import ENVIRONMENT_PREFIX, load_config
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -72,7 +72,7 @@ def named(value: str | list[str]) -> str:
 
 def parsed(arguments: list[str]) -> None:
     """Take the words as the command line would, down to the last command; raise where it would not."""
-    command: Any = get_command(app)
+    command: Any = get_command(application())
     left = list(arguments)
     while hasattr(command, "commands") and left[:1] != ["--help"]:
         name = left.pop(0)
@@ -110,7 +110,7 @@ def test_a_quick_command_of_the_readers_runs(
     words = [word.replace("/tmp/", f"{tmp_path}/") for word in arguments]
     if words[0] == "check":
         words.append("--quick")  # loading the networks is tried elsewhere
-    done = CliRunner().invoke(app, words)
+    done = CliRunner().invoke(application(), words)
     # No worker runs and nobody is to be sent to: that is all `check` may find.
     assert done.exit_code == 0 or (words[0] == "check" and "things are wrong" in done.output), done.output
 

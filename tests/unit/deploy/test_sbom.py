@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from dicom_node.cli import app
+from dicom_node.cli import application
 from dicom_node.sbom import bill_of_materials
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -63,7 +63,7 @@ def test_models_and_scripts_have_their_hashes(bill: dict[str, Any]) -> None:
 
 def test_the_same_installation_gives_the_same_list(bill: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "sbom.json"
-    done = CliRunner().invoke(app, ["sbom", "--out", str(out), "--models", str(REPOSITORY / "models")])
+    done = CliRunner().invoke(application(), ["sbom", "--out", str(out), "--models", str(REPOSITORY / "models")])
     assert done.exit_code == 0, done.output
     again = json.loads(out.read_text())
     assert again["serialNumber"] == bill["serialNumber"]

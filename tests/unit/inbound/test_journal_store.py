@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dicom_node.inbound.answers import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, OUT_OF_RESOURCES, SUCCESS
+from dicom_node.inbound.fast import indexer
 from dicom_node.inbound.fast.journal_store import JournalStore
 from dicom_node.inbound.ingest import Ingest
 from dicom_node.inbound.parsing import split_part10
@@ -87,6 +88,26 @@ def test_objects_become_files_and_rows_bit_for_bit(node: Node, started: JournalS
         assert split_part10(node.files.read(row.path))[1] == data_set(number)
         assert node.files.verify(row.path, row.sha256)
         assert row.calling_ae == "MODALITY"
+
+
+def test_the_indexer_gives_way_to_objects_that_come_in_but_not_for_ever(
+    node: Node, started: JournalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    always_s = 1e9
+    monkeypatch.setattr(indexer, "_FLOWING_S", always_s)
+    monkeypatch.setattr(indexer, "_GIVES_WAY_S", always_s)
+    reception = started.begin_reception()
+    assert reception.store(data_set(1), claim(1)).status == SUCCESS
+    assert not started.settle(1)
+    assert started.filed_through()[1] == 1
+    monkeypatch.setattr(indexer, "_GIVES_WAY_S", 0.2)
+    assert started.settle(20)
+    monkeypatch.setattr(indexer, "_GIVES_WAY_S", always_s)
+    assert reception.store(data_set(2), claim(2)).status == SUCCESS
+    assert not started.settle(0.5)
+    monkeypatch.setattr(indexer, "_FLOWING_S", 0.1)
+    assert started.settle(20)
+    assert node.numbers() == [1, 2]
 
 
 @pytest.mark.parametrize("pixel_bytes", [(1 << 20) - 400, 1 << 20, (5 << 20) // 2])
@@ -215,6 +236,7 @@ def test_two_receivers_share_a_store_and_one_takes_over_what_the_other_left(node
 RECEIVER = """
 import sys
 from pathlib import Path
+from dicom_node.inbound.fast import indexer
 from dicom_node.inbound.fast.journal_store import JournalStore
 from dicom_node.inbound.ingest import Ingest
 from storage.database import Database

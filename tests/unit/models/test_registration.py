@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from dicom_node.cli import app
+from dicom_node.cli import application
 from pipeline.errors import ConversionFailed, ModelUnusable
 from pipeline.models import optimise, registration
 from pipeline.models.catalogue import load_models
@@ -118,7 +118,7 @@ def test_the_format_is_told_by_the_name(name: str, task: str, expected: str, tmp
 
 
 def run(*words: str) -> Any:
-    return CliRunner().invoke(app, ["models", *words])
+    return CliRunner().invoke(application(), ["models", *words])
 
 
 def test_the_command_registers_lists_and_optimises(source: Path, tmp_path: Path) -> None:

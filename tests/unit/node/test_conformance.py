@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from dicom_node.cli import app
+from dicom_node.cli import application
 from dicom_node.config import NodeConfig, load_config
 from dicom_node.conformance.statement import statement
 from dicom_node.doctor.destinations import proposals
@@ -60,7 +60,7 @@ def test_every_class_that_is_sent_is_in_the_statement(tmp_path: Path) -> None:
 def test_the_command_speaks_of_this_site(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("node: {ae_title: BRAIN1, peers: [CT1], max_associations: 7}\n")
-    ended = CliRunner().invoke(app, ["conformance", "--config", str(path)])
+    ended = CliRunner().invoke(application(), ["conformance", "--config", str(path)])
     assert ended.exit_code == 0
     assert "'BRAIN1', any other is rejected" in ended.stdout
     assert "'CT1'; others are rejected" in ended.stdout

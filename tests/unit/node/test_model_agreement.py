@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from dicom_node.cli import app
+from dicom_node.cli import application
 from dicom_node.commands.model_agreement import agreement_lines, tally_lines
 from storage.model_agreement import AnswerPair, Version, agreements
 from storage.model_answers import AnswerTally
@@ -57,5 +57,5 @@ def test_what_each_version_answered() -> None:
 
 def test_a_new_node_has_nothing_to_compare(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(f"storage: {{root: {tmp_path / 'root'}}}\n")
-    ended = CliRunner().invoke(app, ["models", "agreement", "--config", str(tmp_path / "config.yaml")])
+    ended = CliRunner().invoke(application(), ["models", "agreement", "--config", str(tmp_path / "config.yaml")])
     assert (ended.exit_code, ended.stdout.strip()) == (0, "no shadow version has answered a study yet")

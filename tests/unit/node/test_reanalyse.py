@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from dicom_node.cli import app
+from dicom_node.cli import application
 from dicom_node.config import load_config
 from dicom_node.models_status import write_models_status
 from dicom_node.store import Store, open_store
@@ -54,7 +54,7 @@ class Node:
         return scan_id
 
     def reanalyse(self, *arguments: str) -> str:
-        done = CliRunner().invoke(app, ["reanalyse", "--config", str(self.path), *arguments])
+        done = CliRunner().invoke(application(), ["reanalyse", "--config", str(self.path), *arguments])
         assert done.exit_code == 0, done.output
         return done.output
 
