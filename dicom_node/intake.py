@@ -234,7 +234,7 @@ class Intake:
         try:
             self._scans.apply_event(scan_id, event, text, **data)
         except ImpossibleTransition:
-            log.info("another worker was first", scan=scan_id, event=str(event))
+            log.info("another worker was first", scan=scan_id, with_event=str(event))
 
 
 def error_fields(error: Exception) -> tuple[str, str]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from pipeline.models.catalogue import ModelStatus
-from storage.durable import write_replacing
 from storage.files import FileStore
 from web.health import InstalledModel
 
@@ -17,7 +16,7 @@ _NAME = "models-status.json"
 def write_models_status(files: FileStore, statuses: Sequence[ModelStatus]) -> None:
     """Replace the note. Raises StorageFull, StorageFault."""
     told = json.dumps([asdict(status) for status in statuses], indent=1)
-    write_replacing(files.root / _NAME, told.encode(), files.root / "spool" / f"{_NAME}.part")
+    files.write_note(_NAME, told.encode())
 
 
 def read_models_status(files: FileStore) -> tuple[ModelStatus, ...] | None:

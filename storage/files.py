@@ -134,8 +134,19 @@ class FileStore:
             UnsafePath: see `commit_upload`. StorageFull, StorageFault: what was there is still there.
         """
         path = self.run_folder(run_id) / safe_name(name)
-        write_replacing(path, data, self.root / "spool" / f"{uuid.uuid4().hex}{SUFFIX}")
+        self._replace(path, data)
         return self.relative(path)
+
+    def write_note(self, name: str, data: bytes) -> None:
+        """Put <name> at the top of the store in one step; of processes that do so together one is the last.
+
+        Raises:
+            UnsafePath: see `commit_upload`. StorageFull, StorageFault: what was there is still there.
+        """
+        self._replace(self.root / safe_name(name), data)
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        write_replacing(path, data, self.root / "spool" / f"{uuid.uuid4().hex}{SUFFIX}")
 
     def run_folder(self, run_id: str) -> Path:
         """The folder of a run's results, made where it is missing. Raises UnsafePath, StorageFull, StorageFault."""

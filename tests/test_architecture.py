@@ -164,6 +164,18 @@ def test_there_is_no_circle_among_the_modules() -> None:
         visit(module, ())
 
 
+def test_no_log_line_names_a_field_event() -> None:
+    """structlog's own name for the text: giving it again raises, and only when the line is written."""
+    for path in MODULES.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_log(node.func.value):
+                assert "event" not in {keyword.arg for keyword in node.keywords}, f"{path}:{node.lineno}"
+
+
+def _is_log(value: ast.expr) -> bool:
+    return isinstance(value, ast.Name) and value.id in ("log", "_log")
+
+
 def test_the_median_module_is_short() -> None:
     lengths = [
         len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES.values() if path.name != "__init__.py"

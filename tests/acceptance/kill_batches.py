@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -83,6 +84,7 @@ class BatchCampaign:
         self.pacs = FaultyPacs()
         self.pacs_folder = folder
         self.studies = studies
+        self._broken = threading.Event()
         # Looking about more often would cost more than the studies do.
         sections: dict[str, Mapping[str, object]] = {
             "models": {"explain": False},
@@ -125,7 +127,11 @@ class BatchCampaign:
         self.mortal.begin(lambda part: self._fate(part), quota)
         with ThreadPoolExecutor(2) as senders:
             sent = {uid: senders.submit(self._send, uid, paths) for uid, paths in studies.items()}
-            self._watch(sent)
+            try:
+                self._watch(sent)
+            except BaseException:
+                self._broken.set()  # nobody starts the receiver again, so nobody need send
+                raise
         self.mortal.spare()
         stuck = len(studies) - self._delivered(studies)
         acknowledged = [path for future in sent.values() for path in future.result()]
@@ -160,11 +166,11 @@ class BatchCampaign:
         """As a modality does: again until every image is acknowledged; then a person asks for the analysis."""
         taken: list[Path] = []
         deadline = time.monotonic() + _WITHIN_S
-        while len(taken) < len(paths) and time.monotonic() < deadline:
+        while len(taken) < len(paths) and time.monotonic() < deadline and not self._broken.is_set():
             taken += send(self.node.address, [path for path in paths if path not in taken])
             time.sleep(0.05)
         store = self.node.store
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self._broken.is_set():
             scan = store.scans.by_study(uid)
             if scan is not None and len(store.studies.instances_of(uid)) == len(taken):
                 # One series of the four never makes a study complete.

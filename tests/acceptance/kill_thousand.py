@@ -36,7 +36,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--receive-path", choices=("fast", "pynetdicom"), default="pynetdicom")
+    parser.add_argument("--receive-path", choices=("fast", "pynetdicom"), default="fast")
     parser.add_argument("--log", type=Path, help="one line of JSON a batch; those in it are not run again")
     parser.add_argument("--report", type=Path)
     parser.add_argument("--for-s", type=float, default=float("inf"))

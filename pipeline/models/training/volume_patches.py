@@ -75,7 +75,7 @@ class PatchSampler:
         """One patch whose voxels are about `spacing_mm` apart."""
         number = int(self._random.choice(len(self._cases), p=self._probabilities))
         case = self._cases[number]
-        image, regions = self._cut(case, self._centre(number), spacing_mm)
+        image, regions = self._cut(case, self._centre(number, spacing_mm), spacing_mm)
         if case.present.all() and case.known.all():
             image, regions = self._mix(image, regions, spacing_mm)
         known = torch.from_numpy(case.known.astype(np.float32)) * case.weight
@@ -89,7 +89,7 @@ class PatchSampler:
         if self._donors.any() and self._random.random() < _CARVED:
             number = int(self._random.choice(len(self._cases), p=self._donors))
             image, regions = carve_into(
-                image, regions, *self._cut(self._cases[number], self._centre(number), spacing_mm)
+                image, regions, *self._cut(self._cases[number], self._centre(number, spacing_mm), spacing_mm)
             )
         if self._random.random() < _WITHOUT_ENHANCEMENT:
             image, regions = without_enhancement(image, regions, self._random)
@@ -97,7 +97,7 @@ class PatchSampler:
             image = with_fluid_core(image, regions, self._random)
         return image, regions
 
-    def _centre(self, number: int) -> NDArray[np.float64]:
+    def _centre(self, number: int, spacing_mm: float) -> NDArray[np.float64]:
         whole, core, enhancing, brain = self._centres[number]
         choice = self._random.random()
         pool = brain
@@ -109,7 +109,11 @@ class PatchSampler:
             pool = whole
         centre: NDArray[np.float64] = pool[self._random.integers(len(pool))].astype(np.float64)
         # The patch is moved at random so that tumours do not always lie in its middle.
-        return centre + self._random.uniform(-0.3, 0.3, 3) * self._size * 0.5
+        case = self._cases[number]
+        away_mm = self._random.uniform(-0.3, 0.3, 3) * self._size * 0.5 * spacing_mm
+        # In thick slices a voxel is long: the move is one in mm, and ends within the volume.
+        last = np.array(case.image.shape[1:]) - 1.0
+        return np.asarray(np.clip(centre + away_mm / np.array(case.spacing_mm), 0.0, last))
 
     def _cut(self, case: TrainingCase, centre: NDArray[np.float64], spacing_mm: float) -> tuple[Tensor, Tensor]:
         random = self._random

@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -168,6 +169,16 @@ def test_a_plain_cut_is_the_case_itself(data: Path) -> None:
     image, regions = sampler._cut(case, np.full(3, (SIDE - 1) / 2), 1.0)
     assert torch.allclose(image, torch.from_numpy(case.image.astype(np.float32)), atol=1e-3)
     assert torch.equal(regions, torch.from_numpy(case.regions).float())
+
+
+def test_patches_of_thick_slices_stay_within_the_head(data: Path) -> None:
+    thick = replace(_case(data), spacing_mm=(1.0, 1.0, 8.0))
+    sampler = PatchSampler([thick], 64, np.random.default_rng(4))
+    for _ in range(300):
+        centre = sampler._centre(0, 1.0)
+        assert (centre >= 0).all()
+        assert (centre <= np.array(thick.image.shape[1:]) - 1).all()
+    assert all(sampler.draw(1.0).image.shape == (4, 64, 64, 64) for _ in range(20))
 
 
 def test_unknown_regions_give_no_gradient() -> None:

@@ -172,6 +172,22 @@ def test_a_person_who_will_not_wait_begins_the_run_at_once(bench: Bench) -> None
     assert len(bench.submitted) == 1
 
 
+def test_of_two_workers_with_one_request_the_later_one_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other moves the scan between this one's look at it and its own move."""
+    bench.receive(*whole_study(without="FLAIR"))
+    scan = bench.after(4)
+    bench.requests.add(scan.id, RequestKind.PROCESS_NOW)
+    apply_event = bench.scans.apply_event
+
+    def after_the_other(scan_id: str, event: ScanEvent, text: str = "", **data: str) -> ScanRow:
+        apply_event(scan_id, event, text, **data)
+        return apply_event(scan_id, event, text, **data)
+
+    monkeypatch.setattr(bench.scans, "apply_event", after_the_other)
+    assert bench.after(2).status is ScanState.ANALYSING
+    assert len(bench.submitted) == 1
+
+
 def test_without_a_role_it_begins_reduced_after_the_study_is_quiet(bench: Bench) -> None:
     bench.receive(*whole_study(without="FLAIR"))
     assert bench.after(290).status is ScanState.ASSEMBLING

@@ -324,3 +324,16 @@ def test_one_process_of_a_name(files: FileStore) -> None:
 def test_paths_depend_on_the_whole_uid() -> None:
     assert instance_path("1.2", "1.3", "1.4") != instance_path("1.2", "1.3", "1.40")
     assert conflict_path("1.4", "a" * 64) != conflict_path("1.4", "b" * 64)
+
+
+def test_processes_that_leave_one_note_together_leave_one_of_them(files: FileStore) -> None:
+    notes = [bytes([number]) * 50_000 for number in range(8)]
+
+    def leave(note: bytes) -> None:
+        for _ in range(20):
+            FileStore(files.root, min_free_bytes=0).write_note("note.json", note)
+
+    with ThreadPoolExecutor(len(notes)) as pool:
+        list(pool.map(leave, notes))
+    assert (files.root / "note.json").read_bytes() in notes
+    assert everything(files) == ["note.json"]
