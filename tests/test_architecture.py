@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dicom_node.uids": (),
     "dicom_node.log_files": (),
     "dicom_node.logs": ("dicom_node.log_files",),
-    "dicom_node.pixel_free": (),
+    "dicom_node.lean_process": (),
     "dicom_node.commitment": ("storage", "dicom_node.errors"),
     "dicom_node.inbound": (
         "storage",
@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "dicom_node.errors",
         "dicom_node.uids",
         "dicom_node.commitment",
-        "dicom_node.pixel_free",
+        "dicom_node.lean_process",
     ),
     "dicom_node.results": (
         "pipeline.report",
@@ -186,7 +186,7 @@ def test_the_median_module_is_short() -> None:
 
 def test_a_receiver_needs_no_array_library() -> None:
     code = (
-        "import sys; from dicom_node.pixel_free import keep_pixel_libraries_out; keep_pixel_libraries_out();"
+        "import sys; from dicom_node.lean_process import be_lean; be_lean();"
         "import dicom_node.receiver, dicom_node.inbound.fast.index_process;"
         "from dicom_node.cli import application; application('receive');"
         "print(sys.modules['numpy'], 'web' in sys.modules)"

@@ -14,9 +14,9 @@ import typer
 
 from dicom_node.commands.options import ConfigOption, configuration
 from dicom_node.config import NodeConfig
+from dicom_node.lean_process import be_lean
 from dicom_node.log_files import LogFiles
 from dicom_node.logs import configure_logging
-from dicom_node.pixel_free import keep_pixel_libraries_out
 from dicom_node.supervisor import Child, supervise
 
 
@@ -35,7 +35,7 @@ def serve(config: ConfigOption = None) -> None:
 
 def receive(config: ConfigOption = None) -> None:
     """Run the DICOM listener alone."""
-    keep_pixel_libraries_out()
+    be_lean()
     from dicom_node.receiver import build_receiver
     from dicom_node.store import open_store
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
@@ -67,10 +68,14 @@ class TruthNode:
         self.config_path.write_text(yaml.safe_dump(values))
         self.config: NodeConfig = load_config(self.config_path)
         self.process: subprocess.Popen[bytes] | None = None
-        self.store: Store = open_store(self.config)
         self.address = Destination(
             name="node", ae_title=self.config.node.ae_title, host="127.0.0.1", port=self.config.node.port, timeout_s=10
         )
+
+    @cached_property
+    def store(self) -> Store:
+        """The node's rows and files, seen from this process; the schema is brought up to this release's."""
+        return open_store(self.config)
 
     def start(self, *extra: str, timeout_s: float = 120.0) -> None:
         command = [sys.executable, "-m", "tests.acceptance.truth_node", "--config", str(self.config_path)]

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 import zlib
 
 import pytest
@@ -170,3 +172,29 @@ def test_an_agent_in_an_enhanced_object_is_read_from_its_code():
     code.CodeMeaning = "Gadobutrol"
     dataset.ContrastBolusAgentSequence = Sequence([code])
     assert read_header(dataset).contrast_agent == "Gadobutrol"
+
+
+def test_a_header_that_swells_past_the_process_limit_is_refused_and_the_next_one_read() -> None:
+    code = """
+import struct, sys
+from dicom_node.lean_process import be_lean
+be_lean(300 << 20)
+from dicom_node.inbound.headers import read_header
+from dicom_node.inbound.refusals import ObjectUnreadable
+
+head = bytes.fromhex(sys.argv[1])
+items = b"".join(struct.pack("<HHHH", 0x0009, 0x1000 + n % 0xEFFF, 0x4F4C, 0) for n in range(1000))
+item = struct.pack("<HHL", 0xFFFE, 0xE000, len(items)) + items
+swelling = head + struct.pack("<HH2s2xL", 0x0008, 0x1140, b"SQ", 0xFFFFFFFF) + item * 3000
+try:
+    print("read", read_header(swelling).sop_instance_uid)
+except ObjectUnreadable as error:
+    print("refused", error)
+del swelling
+print("read", read_header(head).sop_instance_uid)
+"""
+    done = subprocess.run([sys.executable, "-c", code, _HEAD.hex()], capture_output=True, text=True, check=True)
+    refused, read = done.stdout.splitlines()
+    assert "refused" in refused
+    assert "MemoryError" in refused
+    assert read.startswith("read")
