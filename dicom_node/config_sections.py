@@ -94,6 +94,7 @@ class AssemblySection(Section):
     study_quiet_s: float = Field(300.0, gt=0)
     study_cap_s: float = Field(5400.0, gt=0)
     poll_s: float = Field(1.0, gt=0)
+    heed_senders: bool = True
 
 
 class ModelsSection(Section):

@@ -15,7 +15,7 @@ from dicom_node.errors import Permanent
 from dicom_node.inbound.assembly import AssemblyPolicy, Mode, Outcome, decide
 from dicom_node.inbound.series_roles import assign
 from dicom_node.inbound.study_facts import save_roles, study_facts
-from dicom_node.inbound.unfiled import unfiled
+from dicom_node.inbound.unfiled import Unfiled, unfiled
 from dicom_node.study_rows import candidate_instances
 from storage.clock import Clock
 from storage.deliveries import DeliveryRepository
@@ -29,6 +29,7 @@ from storage.runs import RunRow
 from storage.scan_rows import ScanRow
 from storage.scans import ScanRepository
 from storage.studies import StudyRepository
+from storage.study_rows import ScanFacts
 from storage.vocabulary import RequestKind, RunState, Source
 
 log = structlog.get_logger("intake")
@@ -121,7 +122,8 @@ class Intake:
         behind = unfiled(self._receivers(), now)
         facts = self._studies.scan_facts(scan.id)
         held = self._held_by_pacs(scan.study_instance_uid or "")
-        decision = decide(study_facts(facts, process_now=process_now, held_by_pacs=held), self._policy, now, behind)
+        arrived = study_facts(facts, process_now=process_now, held_by_pacs=held, sender=self._sender(facts, behind))
+        decision = decide(arrived, self._policy, now, behind)
         save_roles(self._studies, scan.id, decision.roles)
         match decision.outcome:
             case Outcome.WAIT:
@@ -143,6 +145,14 @@ class Intake:
                 text = "nothing here can be analysed: " + "; ".join(decision.reasons)
                 self._move(scan.id, ScanEvent.REJECT, text, error_code="ineligible")
         self._look_again_at.pop(scan.id, None)
+
+    def _sender(self, facts: ScanFacts, behind: Unfiled) -> str:
+        """Who brought the study's latest object, where it is of interest and this is still the study at hand there."""
+        latest = max(facts.instances, key=lambda instance: instance.received_at, default=None)
+        if latest is None or facts.study is None or latest.calling_ae not in behind.senders:
+            return ""
+        at_hand = self._studies.latest_from(latest.calling_ae)
+        return latest.calling_ae if at_hand == facts.study.study_instance_uid else ""
 
     def _start(self, scan: ScanRow) -> None:
         awaited = self._awaits_priors(scan.study_instance_uid) if scan.study_instance_uid else 0

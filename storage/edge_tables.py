@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from storage.tables import Base
+from storage.tables import Base, Json
 
 
 class Refusal(Base):
@@ -33,6 +33,8 @@ class Receiver(Base):
     """The last condition of a listener, by the name of its folder. `pressure`: why it refuses objects, or ''.
 
     `filed_through`: all it received before this time has its row; NULL where it never answers before that.
+    `senders`: by calling AE title, since when one of its associations is open and when one last broke off; NULL
+    where an earlier release wrote the row.
     """
 
     __tablename__ = "receivers"
@@ -43,3 +45,4 @@ class Receiver(Base):
     backlog_objects: Mapped[int]
     filed_through: Mapped[datetime | None]
     pressure: Mapped[str]
+    senders: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))

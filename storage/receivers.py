@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -18,11 +19,23 @@ SILENT_AFTER = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sender:
+    """The associations of one calling AE title that may store.
+
+    open_since: when the oldest open one began, None where none is. broken_at: when one last ended without a release,
+    None where a later one was released.
+    """
+
+    open_since: datetime | None = None
+    broken_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReceiverRow:
     """name: of the listener's folder. backlog_bytes: received and not yet indexed. pressure: why it refuses, or ''.
 
     backlog_objects: answered and without a row yet. filed_through: all received before this time has its row; None
-    where objects have their rows before they are answered.
+    where objects have their rows before they are answered. senders: by calling AE title.
     """
 
     name: str
@@ -32,6 +45,7 @@ class ReceiverRow:
     pressure: str
     backlog_objects: int = 0
     filed_through: datetime | None = None
+    senders: Mapping[str, Sender] = field(default_factory=dict)
 
 
 class ReceiverRepository:
@@ -51,10 +65,23 @@ class ReceiverRepository:
             found.at, found.associations = row.at, row.associations
             found.backlog_bytes, found.pressure = row.backlog_bytes, one_line(row.pressure, 300)
             found.backlog_objects, found.filed_through = row.backlog_objects, row.filed_through
+            found.senders = {title: _said(sender) for title, sender in row.senders.items()}
 
         self._database.run(write)
 
     def all(self) -> list[ReceiverRow]:
         """Every listener there ever was, by name. Raises StorageError."""
         with self._database.read() as session:
-            return [detached(ReceiverRow, row) for row in session.scalars(select(Receiver).order_by(Receiver.name))]
+            rows = session.scalars(select(Receiver).order_by(Receiver.name))
+            return [detached(ReceiverRow, row, senders=_senders(row.senders or {})) for row in rows]
+
+
+def _said(sender: Sender) -> dict[str, str]:
+    return {name: at.isoformat() for name, at in vars(sender).items() if at is not None}
+
+
+def _senders(said: Mapping[str, Mapping[str, str]]) -> dict[str, Sender]:
+    return {
+        title: Sender(**{name: datetime.fromisoformat(at) for name, at in times.items()})
+        for title, times in said.items()
+    }

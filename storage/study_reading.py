@@ -72,6 +72,19 @@ class StudyReading:
                 conflicts=session.scalar(conflicts) or 0,
             )
 
+    def latest_from(self, calling_ae: str) -> str | None:
+        """Study Instance UID of the latest object that came from this calling AE title; None where none ever did."""
+        query = (
+            select(Study.study_instance_uid)
+            .join(Series, Series.study_id == Study.id)
+            .join(Instance, Instance.series_id == Series.id)
+            .where(Instance.calling_ae == calling_ae)
+            .order_by(Instance.id.desc())
+            .limit(1)
+        )
+        with self._database.read() as session:
+            return session.scalars(query).one_or_none()
+
     def study(self, study_instance_uid: str) -> StudyRow:
         """The study. Raises NotFound."""
         with self._database.read() as session:

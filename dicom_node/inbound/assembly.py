@@ -4,6 +4,9 @@ Three timers (docs/series-roles.md): each needed role filled by a whole series t
 makes the study ready at once; a study quiet for `study_quiet_s` goes on with what it has; one that is still growing
 `study_cap_s` after its first object goes on marked incomplete.
 
+A study that looks whole waits for `study_quiet_s` too while its sender is still connected and has not gone on to
+another study, or where that connection broke off behind the last object: a last slice that is lost leaves no gap.
+
 Quiet is judged as of the time up to which all that was received has its row: what a listener answered and has not filed
 yet is never taken for silence. The cap and a person's word do not wait for that.
 """
@@ -20,6 +23,7 @@ from dicom_node.inbound.series_roles import Override, RoleAssignment, assign
 from dicom_node.inbound.stack_completeness import Completeness, completeness_of
 from dicom_node.inbound.unfiled import Unfiled
 from pipeline.volume import SeriesRole
+from storage.receivers import Sender
 
 
 class Outcome(StrEnum):
@@ -40,12 +44,16 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class AssemblyPolicy:
-    """The three timers in seconds, and the roles that make a study complete."""
+    """The three timers in seconds, and the roles that make a study complete.
+
+    heed_senders: whether a connected or broken-off sender is waited for.
+    """
 
     series_quiet_s: float = 20.0
     study_quiet_s: float = 300.0
     study_cap_s: float = 5400.0
     needed: tuple[SeriesRole, ...] = tuple(SeriesRole)
+    heed_senders: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +70,18 @@ class SeriesFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFacts:
-    """What is known of a study. process_now: a person asked not to wait any longer."""
+    """What is known of a study. process_now: a person asked not to wait any longer.
+
+    sender: calling AE title of the latest object, '' where it came otherwise or where that sender has since gone on to
+    another study.
+    """
 
     series: tuple[SeriesFacts, ...]
     first_received_at: datetime
     last_received_at: datetime
     overrides: Mapping[str, Override] | None = None
     process_now: bool = False
+    sender: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +112,14 @@ def decide(facts: StudyFacts, policy: AssemblyPolicy, now: datetime, unfiled: Un
     quiet_at = facts.last_received_at + timedelta(seconds=policy.study_quiet_s)
     cap_at = facts.first_received_at + timedelta(seconds=policy.study_cap_s)
     waiting = _waiting_for(facts, policy, roles, whole, known_at)
+    if policy.heed_senders and unfiled is not None:
+        waiting += _sending(facts, unfiled.senders)
     if not waiting and facts.series:
         return Decision(outcome=Outcome.READY, roles=roles, mode=Mode.FULL)
     if not (facts.process_now or known_at >= quiet_at or now >= cap_at):
         settles = [s.last_received_at + timedelta(seconds=policy.series_quiet_s) for s in facts.series]
         again = min(t for t in [*settles, quiet_at, cap_at] if t > known_at)
-        waiting = (*waiting, unfiled.text) if unfiled is not None and unfiled.text else waiting
+        waiting += (unfiled.text,) if unfiled is not None and unfiled.text else ()
         return Decision(outcome=Outcome.WAIT, roles=roles, waiting_for=waiting, decide_again_at=again)
     if not roles.choices and not roles.unknown:
         reasons = tuple(f"'{e.description or 'no description'}' {e.code}: {e.reason}" for e in roles.excluded)
@@ -141,6 +156,18 @@ def _waiting_for(
             lines.append(f"{role}: {whole[uid]}")
         lines.extend(_unsettled(role, [uid, *(c.series_instance_uid for c in choice.rejected)], by_uid, policy, now))
     return tuple(lines)
+
+
+def _sending(facts: StudyFacts, senders: Mapping[str, Sender]) -> tuple[str, ...]:
+    """A line where the sender of the study may have more of it."""
+    sender = senders.get(facts.sender) if facts.sender else None
+    if sender is None:
+        return ()
+    if sender.open_since is not None and sender.open_since <= facts.last_received_at:
+        return (f"{facts.sender} is still connected",)
+    if sender.broken_at is not None and sender.broken_at >= facts.last_received_at:
+        return (f"the connection of {facts.sender} broke off behind the last object: it may send the study again",)
+    return ()
 
 
 def _unsettled(

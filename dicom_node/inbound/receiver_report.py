@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from storage.clock import Clock
 from storage.errors import StorageError
-from storage.receivers import ReceiverRepository, ReceiverRow
+from storage.receivers import ReceiverRepository, ReceiverRow, Sender
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class ReceiverReport:
     """Writes the row of one listener until stopped.
 
     Args:
-        associations, backlog_bytes, pressure: the condition now.
+        associations, backlog_bytes, pressure, senders: the condition now.
         filed_through: (T, objects without a row): all received before T has its row. None as T: always.
     """
 
@@ -37,6 +37,7 @@ class ReceiverReport:
         backlog_bytes: Callable[[], int],
         pressure: Callable[[], str],
         filed_through: Callable[[], tuple[datetime | None, int]],
+        senders: Callable[[], Mapping[str, Sender]],
         clock: Clock,
     ) -> None:
         self._repository = repository
@@ -45,6 +46,7 @@ class ReceiverReport:
         self._backlog_bytes = backlog_bytes
         self._pressure = pressure
         self._filed_through = filed_through
+        self._senders = senders
         self._said = ""
         self._busy_until = 0.0
         self._clock = clock
@@ -77,7 +79,7 @@ class ReceiverReport:
             if pressure != self._said:
                 _log.error("no association is taken: %s", pressure) if pressure else _log.info("receiving again")
                 self._said = pressure
-            associations = self._associations()
+            senders, associations = self._senders(), self._associations()
             filed_through, objects = self._filed_through()
             if associations or objects:
                 self._busy_until = time.monotonic() + _BUSY_FOR_S
@@ -90,6 +92,7 @@ class ReceiverReport:
                     pressure=pressure,
                     backlog_objects=objects,
                     filed_through=None if ended else filed_through,
+                    senders={} if ended else senders,
                 )
             )
         except (StorageError, OSError) as error:

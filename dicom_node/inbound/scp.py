@@ -36,6 +36,7 @@ from dicom_node.inbound.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_V
 from dicom_node.inbound.peers import Peer, ServiceName
 from dicom_node.inbound.receiver_report import ReceiverReport
 from dicom_node.inbound.refusal_log import RefusalLog
+from dicom_node.inbound.senders import Senders
 from dicom_node.inbound.services import Service, handlers_of
 from dicom_node.inbound.transport import GuardedSocket, Limits
 from storage.clock import utc_now
@@ -125,6 +126,7 @@ class StorageServer:
             make_socket=GuardedSocket if journal is None else self._fast_socket,
         )
 
+        self._senders = Senders(STORAGE_CLASSES, utc_now)
         self._report = None if receivers is None else self._reporting(receivers)
 
     def start(self) -> None:
@@ -137,6 +139,7 @@ class StorageServer:
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_ECHO, lambda event: SUCCESS),
             (evt.EVT_DIMSE_RECV, _answer_nameless),
+            (evt.EVT_ESTABLISHED, lambda event: self._senders.opened(event.assoc)),
             *((event, self._after_indexing(handler)) for event, handler in handlers_of(self._services)),
         ]
         self._server = self._ae.make_server(
@@ -190,6 +193,7 @@ class StorageServer:
             backlog_bytes=lambda: 0 if self._journal is None else self._journal.backlog_bytes(),
             pressure=self._door.pressure,
             filed_through=lambda: (None, 0) if self._journal is None else self._journal.filed_through(),
+            senders=self._senders.now,
             clock=utc_now,
         )
 

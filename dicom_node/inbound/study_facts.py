@@ -15,11 +15,11 @@ from storage.study_rows import ScanFacts
 
 
 def study_facts(
-    facts: ScanFacts, *, process_now: bool = False, held_by_pacs: Mapping[str, int] | None = None
+    facts: ScanFacts, *, process_now: bool = False, held_by_pacs: Mapping[str, int] | None = None, sender: str = ""
 ) -> StudyFacts:
     """What has arrived for a scan of a DICOM study, the node's own objects left out.
 
-    held_by_pacs: Series Instance UID to the instances the PACS says it has.
+    held_by_pacs: Series Instance UID to the instances the PACS says it has. sender: as of `StudyFacts`.
 
     Raises:
         ValueError: the scan has no study (an upload of NIfTI is never assembled).
@@ -45,6 +45,7 @@ def study_facts(
         last_received_at=facts.study.last_received_at,
         overrides=_overrides(facts),
         process_now=process_now,
+        sender=sender,
     )
 
 

@@ -9,7 +9,7 @@ from dicom_node.inbound.assembly import AssemblyPolicy, Mode, Outcome, SeriesFac
 from dicom_node.inbound.stack_completeness import completeness_of
 from dicom_node.inbound.unfiled import Unfiled, unfiled
 from pipeline.volume import SeriesRole
-from storage.receivers import ReceiverRow
+from storage.receivers import ReceiverRow, Sender
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 POLICY = AssemblyPolicy()
@@ -209,6 +209,44 @@ def test_the_cap_and_a_person_do_not_wait_for_a_backlog(study):
     assert decide(facts, POLICY, at(5399), behind(100)).outcome is Outcome.WAIT
     assert decide(facts, POLICY, at(5400), behind(100)).mode is Mode.INCOMPLETE
     assert decide(study(process_now=True), POLICY, at(61), behind(0)).outcome is Outcome.READY
+
+
+@pytest.mark.parametrize(
+    ("sender", "waits_for"),
+    [
+        (Sender(open_since=at(-10)), "PACS1 is still connected"),
+        # It brought the study and was released; this one is for something else.
+        (Sender(open_since=at(61)), ""),
+        (Sender(broken_at=at(61)), "broke off"),
+        # It broke off before the study was sent again.
+        (Sender(broken_at=at(59)), ""),
+        # It is back: with the rest, most likely.
+        (Sender(open_since=at(62), broken_at=at(61)), "broke off"),
+        (Sender(open_since=at(0), broken_at=at(-5)), "PACS1 is still connected"),
+        (Sender(), ""),
+    ],
+)
+def test_a_study_that_looks_whole_waits_for_its_sender_but_not_for_ever(study, sender, waits_for):
+    facts, known = study(sender="PACS1"), Unfiled(filed_through=at(1000), senders={"PACS1": sender, "OTHER": sender})
+    decision = decide(facts, POLICY, at(100), known)
+    assert decision.outcome is (Outcome.WAIT if waits_for else Outcome.READY)
+    assert waits_for in "; ".join(decision.waiting_for)
+    assert decide(facts, POLICY, at(361), known).mode is Mode.FULL
+    assert decide(facts, replace(POLICY, heed_senders=False), at(100), known).outcome is Outcome.READY
+    assert decide(replace(facts, process_now=True), POLICY, at(100), known).outcome is Outcome.READY
+    assert decide(replace(facts, sender=""), POLICY, at(100), known).outcome is Outcome.READY
+
+
+def test_two_listeners_together_know_a_sender():
+    rows = [
+        receiver(senders={"A": Sender(open_since=at(-9)), "B": Sender(broken_at=at(-8))}),
+        receiver("receiver-1", senders={"A": Sender(open_since=at(-20), broken_at=at(-30))}),
+        receiver("gone", spoke=-100, senders={"C": Sender(open_since=at(-200))}),
+    ]
+    assert unfiled(rows, at(1)).senders == {
+        "A": Sender(open_since=at(-20), broken_at=at(-30)),
+        "B": Sender(broken_at=at(-8)),
+    }
 
 
 def receiver(name="receiver-0", spoke=0.0, **condition):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from storage.database import Database, upgrade
 from storage.deliveries import DeliveryRepository
 from storage.files import FileStore
 from storage.lifecycle import ScanState
-from storage.receivers import ReceiverRepository
+from storage.receivers import ReceiverRepository, Sender
 from storage.requests import RequestRepository
 from storage.scan_rows import ScanRow
 from storage.scans import ScanRepository
@@ -44,6 +44,7 @@ class Node:
         self.journal = JournalStore(self.files, self.ingest, segment_bytes=4 << 20, clock=self.clock)
         self.indexer = Indexer(self.journal.journal.folder, self.ingest, 1)
         receivers = ReceiverRepository(self.database)
+        self.senders: dict[str, Sender] = {}
         self.report = ReceiverReport(
             receivers,
             self.journal.name,
@@ -51,6 +52,7 @@ class Node:
             backlog_bytes=self.journal.backlog_bytes,
             pressure=lambda: "",
             filed_through=self.journal.filed_through,
+            senders=lambda: self.senders,
             clock=self.clock,
         )
         self.scans = ScanRepository(self.database, self.clock)
@@ -124,3 +126,15 @@ def test_a_listener_that_stopped_with_all_filed_is_waited_for_no_longer(node: No
     node.look(250)
     node.report.say_last()
     assert node.look(50, reported=False).status is ScanState.INELIGIBLE
+
+
+def test_a_sender_is_waited_for_until_it_leaves_or_brings_another_study(node: Node) -> None:
+    assert node.indexer.step()
+    node.senders = {"MODALITY": Sender(open_since=node.clock() - timedelta(seconds=5)), "OTHER": Sender()}
+    assert node.look(30).waiting_for.split("; ")[-1] == "MODALITY is still connected"
+    other = data_set(3).replace(b"1.2.3\0", b"1.2.9\0").replace(b"1.2.3.4\0", b"1.2.9.4\0")
+    assert node.journal.begin_reception().store(other, claim(3)).status == 0
+    assert node.indexer.step()
+    assert "connected" not in (node.look(30).waiting_for or "")
+    node.senders = {}
+    assert "connected" not in (node.look(30).waiting_for or "")

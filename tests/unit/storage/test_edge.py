@@ -9,7 +9,7 @@ import pytest
 
 from storage import refusals
 from storage.database import Database
-from storage.receivers import ReceiverRepository, ReceiverRow
+from storage.receivers import ReceiverRepository, ReceiverRow, Sender
 from storage.refusals import RefusalRepository, RefusalRow
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -56,7 +56,8 @@ def test_each_listener_has_one_row(database: Database) -> None:
     row = ReceiverRow(name="receiver-0", at=AT, associations=2, backlog_bytes=1 << 40, pressure="")
     repository.put(row)
     repository.put(ReceiverRow(name="receiver-1", at=AT, associations=0, backlog_bytes=0, pressure="disk"))
-    row = replace(row, backlog_objects=120, filed_through=AT - timedelta(seconds=3))
+    senders = {"PACS1": Sender(open_since=AT), "PACS2": Sender(open_since=AT, broken_at=AT - timedelta(days=1))}
+    row = replace(row, backlog_objects=120, filed_through=AT - timedelta(seconds=3), senders=senders)
     repository.put(row)
     assert [r.name for r in repository.all()] == ["receiver-0", "receiver-1"]
     assert repository.all()[0] == row
