@@ -38,20 +38,16 @@ class Senders:
         """An association was established."""
         if any(str(context.abstract_syntax) in self._storage_classes for context in association.accepted_contexts):
             title = str(association.requestor.ae_title or "").strip(" \0")
+            now = self._clock()
             with self._lock:
-                self._open[association] = title, self._clock()
+                self._let_go(now)
+                self._open[association] = title, now
 
     def now(self) -> Mapping[str, Sender]:
         """Every sender with an open association, or one that broke off and no later one that was released."""
         now = self._clock()
         with self._lock:
-            for association in [one for one in self._open if not one.is_established]:
-                title, _ = self._open.pop(association)
-                if association.is_released:
-                    self._broken.pop(title, None)
-                elif not association._sent_abort:  # by us: the sender had fallen silent, as some do when they are done
-                    self._broken[title] = now
-            self._broken = {title: at for title, at in self._broken.items() if now - at < _TOLD_FOR}
+            self._let_go(now)
             since: dict[str, datetime] = {}
             for title, opened in self._open.values():
                 since[title] = min(opened, since.get(title, opened))
@@ -60,3 +56,13 @@ class Senders:
                 title: Sender(open_since=since.get(title), broken_at=self._broken.get(title))
                 for title in titles[-_MOST_TITLES:]
             }
+
+    def _let_go(self, now: datetime) -> None:
+        for association in [one for one in self._open if not one.is_established]:
+            title, _ = self._open.pop(association)
+            if association.is_released:
+                self._broken.pop(title, None)
+            elif not association._sent_abort:  # by us: the sender had fallen silent, as some do when they are done
+                self._broken[title] = now
+        told = {title: at for title, at in self._broken.items() if now - at < _TOLD_FOR}
+        self._broken = dict(sorted(told.items(), key=lambda broken: broken[1])[-_MOST_TITLES:])

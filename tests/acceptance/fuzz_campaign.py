@@ -47,6 +47,8 @@ SLOW_S = 5.0
 #: How often the listener is asked for an echo and an image, and how it is, while the PDUs go on.
 _LOOKS = 20
 _GROWTH_KB = 20_000
+#: A header that swells a hundredfold while it is parsed leaves the heap of the indexer in pieces.
+_INDEXER_GROWTH_KB = 64_000
 _EXPECTED = {"store", "node.db", "node.db-wal", "node.db-shm", "node.db.upgrade-lock"}
 
 
@@ -216,6 +218,8 @@ def campaign(folder: Path, path: str, pdus: int, seed: int) -> tuple[Attacks, li
             wrong.append(f"{after.open_files - before.open_files} open files more than before")
         if after.rss_kb - before.rss_kb > _GROWTH_KB:
             wrong.append(f"memory grew by {(after.rss_kb - before.rss_kb) >> 10} MB")
+        if after.indexer_kb - before.indexer_kb > _INDEXER_GROWTH_KB:
+            wrong.append(f"the indexer's memory grew by {(after.indexer_kb - before.indexer_kb) >> 10} MB")
         if held := total.ends["held past the time-out"]:
             wrong.append(f"{held} connections were held past the time-out")
     finally:

@@ -31,10 +31,11 @@ from storage.files import FileStore
 from storage.studies import StudyRepository
 
 root, path = Path(sys.argv[1]), sys.argv[2]
-database = Database(f"sqlite:///{{root}}/node.db")
+url = f"sqlite:///{{root}}/node.db"
+database = Database(url)
 files = FileStore(root / "store", min_free_bytes=0)
 ingest = Ingest(files, StudyRepository(database), AuditRepository(database))
-journal = JournalStore(files, ingest, segment_bytes=4 << 20) if path == "fast" else None
+journal = JournalStore(files, ingest, segment_bytes=4 << 20, database_url=url) if path == "fast" else None
 server = StorageServer(
     ae_title="BTNODE", host="127.0.0.1", port=0, ingest=ingest, journal=journal,
     association_timeout_s={ASSOCIATION_TIMEOUT_S}, idle_timeout_s={IDLE_TIMEOUT_S}, max_associations=50,
@@ -48,18 +49,24 @@ for line in sys.stdin:
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     open_files = len(os.listdir("/proc/self/fd"))
     sizes = [int(status[name].split()[0]) for name in ("VmRSS", "VmHWM")]
-    print(threading.active_count(), *sizes, open_files, len(gc.get_objects()), flush=True)
+    children = Path(f"/proc/self/task/{{os.getpid()}}/children").read_text().split()
+    behind = sum(int(Path(f"/proc/{{child}}/statm").read_text().split()[1]) * 4 for child in children)
+    print(threading.active_count(), *sizes, behind, open_files, len(gc.get_objects()), flush=True)
 server.stop(1)
 """
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Condition:
-    """Of the listener's process. objects: that the garbage collector knows. rss_kb: without freed memory."""
+    """Of the listener's process. objects: that the garbage collector knows. rss_kb: without freed memory.
+
+    indexer_kb: resident memory of the indexer's process, with what it freed.
+    """
 
     threads: int
     rss_kb: int
     peak_kb: int
+    indexer_kb: int
     open_files: int
     objects: int
 
@@ -87,8 +94,7 @@ class Listener:
         """Threads, memory and open files now. Raises ValueError where the process is dead."""
         self._ask.write("\n")
         self._ask.flush()
-        threads, rss_kb, peak_kb, open_files, objects = map(int, self._answers.readline().split())
-        return Condition(threads=threads, rss_kb=rss_kb, peak_kb=peak_kb, open_files=open_files, objects=objects)
+        return Condition(*map(int, self._answers.readline().split()))
 
     def settled(self, threads: int, open_files: int = 0) -> Condition:
         """The condition once no more than `threads` and `open_files` are there, or when every time-out is over."""
