@@ -24,6 +24,8 @@ from tests.acceptance.small_studies import SEED, SmallStudies
 #: A run is given up as poison when its process died a sixth time in it; no batch kills its workers more often.
 _MOST_WORKER_KILLS = 5
 _MOST_RECEIVER_KILLS = 6
+#: How long a process may take to come to the point it is to die at. A worker starts, waits for a study and analyses it.
+_REACHES_POINT_S = {Part.RECEIVE: 4.0, Part.WORK: 12.0}
 #: All studies of a batch are at their end within this, however busy the machine is; else they are stuck.
 _WITHIN_S = 420.0
 
@@ -159,7 +161,7 @@ class BatchCampaign:
         drawn = self.random.random()
         after_s = self.random.uniform(0.05, 4.0 if part is Part.WORK else 1.5)
         if drawn < 2 / 3:
-            return Fate(point=next(self._points[part]), after_s=after_s + 4.0)
+            return Fate(point=next(self._points[part]), after_s=after_s + _REACHES_POINT_S[part])
         return Fate(after_s=after_s, all_at_once=drawn > 0.93)
 
     def _send(self, uid: str, paths: list[Path]) -> list[Path]:
