@@ -228,7 +228,7 @@ def test_four_nifti_files_become_a_result(story: Story) -> None:
     tab.page.click("button.main")
     tab.until("document.querySelector('h1').textContent == 'Uploaded'")
     tab.page.click("main a")
-    tab.until("document.querySelector('#scan-state .chip').classList.contains('delivered')")
+    tab.until("document.querySelector('#scan-state .chip')?.classList.contains('delivered')")
     tab.until(THREE_SHOWN)
     assert "Phantom, Uploaded" in tab.page.inner_text("h1")
     assert "Whole tumour" in tab.page.inner_text("main")
