@@ -61,6 +61,7 @@ def unpacked_members(
                                 raise ArchiveTooLarge(f"the archive unpacks to more than {max_bytes} bytes")
                             spool.write(block)
                     yield number, spool
+    # NotImplementedError: zipfile's word for a kind of archive that it does not read.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error) as error:
         raise ArchiveRefused("the archive is damaged or is no zip") from error
 

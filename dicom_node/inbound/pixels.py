@@ -66,7 +66,7 @@ def decode(dataset: Dataset, header: InstanceHeader) -> NDArray[np.generic]:
             syntax = ExplicitVRLittleEndian
             dataset.file_meta.TransferSyntaxUID = syntax
         decoder = get_decoder(syntax)
-    except (NotImplementedError, ValueError):
+    except (NotImplementedError, ValueError):  # pydicom's words for a syntax it knows no decoder for
         raise refuse(Refusal.SYNTAX_UNSUPPORTED, f"no decoder for transfer syntax {syntax}") from None
     if not decoder.is_available:
         raise refuse(Refusal.SYNTAX_UNSUPPORTED, f"the decoder for {syntax.name} is not installed")

@@ -21,7 +21,7 @@ class Segments:
         self.identity = ModelIdentity(name=name, version="1", task=task, weights_sha256="0" * 64)
 
     def segment(self, image, grid, progress=None):
-        raise NotImplementedError
+        raise AssertionError("a model is chosen without being asked")
 
 
 class Reads:
@@ -32,7 +32,7 @@ class Reads:
         self.roles = roles
 
     def predict(self, slices):
-        raise NotImplementedError
+        raise AssertionError("a model is chosen without being asked")
 
 
 def segmenter(name, *needs, acquisition=(), mode=ModelMode.ACTIVE, share=0.0):
