@@ -33,23 +33,26 @@ def best_brain_mask(volumes: Iterable[Volume]) -> LabelArray:
     """The brain from the first of several series that gives one of a plausible size; uint8 (I, J, K).
 
     volumes: on one grid, in the order of `MASK_ORDER`; taken one by one, so they may be made when asked for. Where none
-    is plausible, the first one is tried once more with an earlier halt, and then the mask nearest to a brain's size is
-    given, which may be empty.
+    is plausible, each is tried once more with an earlier halt, and then the mask nearest to a brain's size is given, as
+    a factor: one that holds the brain and half as much again is of use, a crumb of it is not. It may be empty.
 
     Raises:
         ValueError: no volume.
     """
     masks: list[LabelArray] = []
-    first: Volume | None = None
+    seen: list[Volume] = []
     for volume in volumes:
-        first = first or volume
+        seen.append(volume)
         masks.append(brain_mask(volume))
         if _is_plausible(masks[-1], volume):
             return masks[-1]
-    if first is None:
+    if not seen:
         raise ValueError("there is no series to find the brain in")
-    masks.append(brain_mask(first, SENSITIVITIES[1]))
-    return _nearest_to_a_brain(masks, first.grid.voxel_volume_ml)
+    for volume in seen:
+        masks.append(brain_mask(volume, SENSITIVITIES[1]))
+        if _is_plausible(masks[-1], volume):
+            return masks[-1]
+    return _nearest_to_a_brain(masks, seen[0].grid.voxel_volume_ml)
 
 
 def _is_plausible(mask: LabelArray, volume: Volume) -> bool:
@@ -57,11 +60,11 @@ def _is_plausible(mask: LabelArray, volume: Volume) -> bool:
 
 
 def _nearest_to_a_brain(masks: Sequence[LabelArray], voxel_volume_ml: float) -> LabelArray:
-    def distance_ml(mask: LabelArray) -> float:
+    def factor(mask: LabelArray) -> float:
         volume_ml = float(mask.sum()) * voxel_volume_ml
-        return max(PLAUSIBLE_ML[0] - volume_ml, volume_ml - PLAUSIBLE_ML[1], 0.0)
+        return max(PLAUSIBLE_ML[0] / volume_ml, volume_ml / PLAUSIBLE_ML[1], 1.0) if volume_ml else np.inf
 
-    return min(masks, key=distance_ml)
+    return min(masks, key=factor)
 
 
 def brain_mask(volume: Volume, sensitivity: float = SENSITIVITIES[0], *, brisk: bool = False) -> LabelArray:

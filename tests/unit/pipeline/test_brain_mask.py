@@ -86,10 +86,19 @@ def test_the_first_plausible_brain_is_taken(told):
     assert len(best_brain_mask(_volumes(20, 3100, 1400))) == 1400_000
 
 
-def test_where_none_is_plausible_the_nearest_is_taken_after_one_more_try(told):
-    assert len(best_brain_mask(_volumes(650, 20))) == 750_000
-    assert told[-1] == (650.0, 0.8)
+def test_where_none_is_plausible_each_is_tried_once_more(told):
+    assert len(best_brain_mask(_volumes(20, 650, 30))) == 750_000
+    assert told == [(20.0, 0.7), (650.0, 0.7), (30.0, 0.7), (20.0, 0.8), (650.0, 0.8)]
+
+
+def test_of_implausible_brains_the_nearest_by_factor_is_taken(told):
     assert len(best_brain_mask(_volumes(20, 2200))) == 2200_000
+    # A mask of 20 mL is fewer millilitres away from a brain's size, but shows next to nothing of the brain.
+    assert len(best_brain_mask(_volumes(20, 3400))) == 3400_000
+    assert len(best_brain_mask(_volumes(300, 5400))) == 400_000
+
+
+def test_without_a_series_there_is_nothing_to_find():
     with pytest.raises(ValueError, match="no series"):
         best_brain_mask([])
 
