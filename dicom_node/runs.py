@@ -30,6 +30,7 @@ from dicom_node.study import StudyIneligible, StudyReading, evidence_record, rea
 from dicom_node.study_rows import study_files
 from dicom_node.viewing import SPACE
 from pipeline.analysis import analyse
+from pipeline.longitudinal.compare import unmeasured
 from pipeline.models.protocols import Models
 from pipeline.nifti import save_labels, save_volume
 from pipeline.prognosis import with_prognosis
@@ -141,7 +142,7 @@ class RunSteps:
             log.error("not compared", run=run.id, exc_info=error)
             text = f"The earlier studies of this patient could not be compared: {type(error).__name__}."
             return replace(report, flags=(*report.flags, Flag(code="follow-up-failed", text=text)))
-        if compared.follow_up is not None and isinstance(compared.segmentation, Segmentation):
+        if compared.follow_up is not None and unmeasured(compared) is None:
             self._follow_ups.keep(run.id, compared.follow_up)
         return compared
 

@@ -53,9 +53,10 @@ class VisitLesion:
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """One analysed study of the patient. key: of the analysis run. volumes_ml: region or label to mL.
+    """One analysed study of the patient. key: of the analysis run. volumes_ml: region or label to mL, those measured.
 
-    vanished: tracking UIDs that the visit before had and this one has not; what merged is not among them.
+    vanished: tracking UIDs that the visit before had and this one has not; what merged is not among them. after: Study
+    Instance UID of the visit that this one was laid on, empty where there was none, None in visits of older releases.
     """
 
     key: str
@@ -64,6 +65,7 @@ class Visit:
     volumes_ml: dict[str, float]
     lesions: tuple[VisitLesion, ...] = ()
     vanished: tuple[str, ...] = ()
+    after: str | None = None
 
     @property
     def enhancing_ml(self) -> float:

@@ -97,7 +97,7 @@ def curve_of(visits: Sequence[Visit]) -> Curve | None:
         Line(
             region=region,
             name=NAMES[region],
-            points=tuple((x(visit.day), y(visit.volumes_ml.get(region, 0.0))) for visit in visits),
+            points=tuple((x(visit.day), y(visit.volumes_ml[region])) for visit in visits if region in visit.volumes_ml),
         )
         for region in CURVES
     )

@@ -14,10 +14,10 @@ from pipeline.followup import Alignment, FollowUp, Visit
 from pipeline.geometry import RigidTransform
 from pipeline.longitudinal.matching import match_lesions
 from pipeline.longitudinal.tracking import Tracks, first_tracks, hand_on
-from pipeline.longitudinal.visits import change_table, responses, visit_of
+from pipeline.longitudinal.visits import change_table, joined_to_last, responses, visit_of
 from pipeline.measurements import lesion_components
 from pipeline.registration import register_rigid
-from pipeline.report import Report, Segmentation
+from pipeline.report import Report, Segmentation, SkipCode, Skipped
 from pipeline.volume import Grid, Volume
 
 
@@ -55,14 +55,20 @@ def followed(
 
     earlier: oldest first, all before `day`. before: the study of the last of them, None where there is none. new_uid:
     from a lesion's number to a UID of its own. Where the two studies cannot be aligned the lesions count as first seen
-    and a note says so. A report without segmentation comes back with a note alone.
+    and a note says so; so it is for earlier visits that were never aligned with the last of them, whose lesions carry
+    other UIDs. A report without segmentation or measurements comes back with a note alone.
     """
-    if not isinstance(report.segmentation, Segmentation):
-        reason = f"not compared: this study has no segmentation ({report.segmentation.reason})"
+    lacking = unmeasured(report)
+    if lacking is not None or not isinstance(report.segmentation, Segmentation):
         visits = (*earlier, visit_of(report, Tracks(by_number={}), key=key, study_uid=study_uid, day=day))
-        return replace(report, follow_up=FollowUp(visits=visits, note=reason))
+        return replace(report, follow_up=FollowUp(visits=visits, note=f"not compared: this study has {lacking}"))
+    earlier, apart = joined_to_last(earlier)
+    if apart:
+        days = ", ".join(visit.day.isoformat() for visit in apart)
+        left_out = f"left out, as no later study could be compared with it: {days}"
+        note = f"{note}; {left_out}" if note else left_out
     numbers = tuple(lesion.number for lesion in report.lesions)
-    alignment, tracks = None, first_tracks(numbers, new_uid)
+    alignment, tracks, after = None, first_tracks(numbers, new_uid), ""
     if earlier and before is not None:
         try:
             found = register_rigid(reference, before.reference)
@@ -80,13 +86,14 @@ def followed(
                 new_uid,
             )
             centre = (np.array(here.grid.shape) - 1) / 2 @ here.grid.affine[:3, :3].T + here.grid.affine[:3, 3]
+            after = earlier[-1].study_uid
             alignment = Alignment(
                 rotation_deg=found.transform.rotation_deg,
                 translation_mm=found.transform.displacement_mm(centre),
                 overlap=found.overlap,
                 to_previous=_rows(found.transform),
             )
-    visits = (*earlier, visit_of(report, tracks, key=key, study_uid=study_uid, day=day))
+    visits = (*earlier, visit_of(report, tracks, key=key, study_uid=study_uid, day=day, after=after))
     lesions = tuple(
         replace(lesion, tracking_uid=tracks.by_number[lesion.number].tracking_uid) for lesion in report.lesions
     )
@@ -102,6 +109,17 @@ def followed(
         note=note,
     )
     return replace(report, lesions=lesions, follow_up=follow_up)
+
+
+def unmeasured(report: Report) -> str | None:
+    """What a report lacks to be one of the visits that later ones are compared with, in words; None where nothing."""
+    if isinstance(report.segmentation, Skipped):
+        return f"no segmentation ({report.segmentation.reason})"
+    numbers = report.measurements
+    # What was looked at and held no tumour is measured: it is 0 mL.
+    if isinstance(numbers, Skipped) and numbers.code is not SkipCode.NOTHING_SEGMENTED:
+        return f"no measurements ({numbers.reason})"
+    return None
 
 
 def _rows(transform: RigidTransform) -> tuple[tuple[float, ...], ...]:

@@ -33,13 +33,15 @@ VOLUMES = ResponseRule(method="volume of enhancing tumour", unit="mL", partial=0
 class Burden:
     """What one visit shows. value: in the rule's unit, 0 where nothing is measurable. enhancing_left: any at all.
 
-    new_lesion: a measurable enhancing lesion that the visit before had not.
+    new_lesion: a measurable enhancing lesion that the visit before had not, also within a lesion that did not enhance
+    then. outside_targets: a measurable enhancing lesion that is none of the baseline's targets.
     """
 
     day: date
     value: float
     enhancing_left: bool
     new_lesion: bool = False
+    outside_targets: bool = False
 
 
 def suggest(burdens: Sequence[Burden], rule: ResponseRule) -> Response:
@@ -101,7 +103,7 @@ def _judge(burdens: Sequence[Burden], rule: ResponseRule) -> tuple[Category, lis
             return Category.COMPLETE, [*said, "No enhancing tumour is left: CR."]
         return Category.STABLE, [*said, "There was and is no enhancing tumour: SD."]
     if baseline.value <= 0 and nadir <= 0:
-        if current.value > 0:
+        if current.value > 0 or current.outside_targets:
             return Category.NOT_EVALUABLE, [*said, "Nothing was measurable before and now something is: not evaluable."]
         return Category.STABLE, [*said, "Enhancing tumour is there and not measurable, as before: SD."]
     if nadir <= 0:
@@ -110,6 +112,8 @@ def _judge(burdens: Sequence[Burden], rule: ResponseRule) -> tuple[Category, lis
         return Category.PARTIAL, [*said, "What is left is not measurable: PR."]
     of_nadir, of_baseline = current.value / nadir, current.value / baseline.value
     said.append(f"Against the nadir {_percent(of_nadir)}, against the baseline {_percent(of_baseline)}.")
+    if current.outside_targets and rule is PRODUCTS:
+        said.append("A measurable lesion is not among the targets, and not in the sum: look at it.")
     if of_nadir >= rule.progression * (1 - _EXACT):
         return Category.PROGRESSIVE, [*said, f"A rise of {100 * (rule.progression - 1):.0f} % or more: PD."]
     if of_baseline <= rule.partial * (1 + _EXACT):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -12,9 +13,11 @@ DAY = date(2026, 1, 5)
 _ = False
 N = "new"
 G = "gone"
+OUT = "outside"  # a measurable lesion that is none of the targets, which are not measurable
 E = "enhancing"  # there is enhancing tumour, nothing of it measurable
 
 #: Visits are 30 days apart. A number: measurable, that much. G: no enhancement at all, E: some, not measurable.
+#: OUT: measurable outside the targets alone.
 #: (number, N): that much, and a new measurable lesion. Then: category and confirmed, by products and by volumes.
 TABLE = [
     # visits                       products         volumes
@@ -47,6 +50,7 @@ TABLE = [
     ([E, E], ("SD", None), ("SD", None)),
     ([E, G], ("CR", _), ("CR", _)),
     ([E, 120], ("NE", None), ("NE", None)),
+    ([E, OUT], ("NE", None), ("NE", None)),
     ([100, G, E], ("PR", True), ("PR", True)),
     ([100, 60, 30, 30], ("PR", True), ("PR", True)),
     ([100, 45, 60, 45], ("PR", _), ("SD", None)),  # the visit between broke the response
@@ -57,9 +61,10 @@ def _burdens(visits, gap_days=30):
     return [
         Burden(
             day=DAY + timedelta(days=gap_days * n),
-            value=visit[0] if isinstance(visit, tuple) else 0.0 if visit in (G, E) else float(visit),
+            value=visit[0] if isinstance(visit, tuple) else 0.0 if visit in (G, E, OUT) else float(visit),
             enhancing_left=visit != G,
             new_lesion=isinstance(visit, tuple),
+            outside_targets=visit == OUT,
         )
         for n, visit in enumerate(visits)
     ]
@@ -107,3 +112,10 @@ def test_visits_out_of_order_are_refused():
         suggest(list(reversed(_burdens([100, 50]))), PRODUCTS)
     with pytest.raises(ValueError, match="at least one"):
         suggest([], PRODUCTS)
+
+
+def test_a_measurable_lesion_outside_the_targets_is_named():
+    before, now = _burdens([400, 400])
+    found = suggest([before, replace(now, outside_targets=True)], PRODUCTS)
+    assert found.category.value == "SD"
+    assert "A measurable lesion is not among the targets, and not in the sum: look at it." in found.arithmetic
