@@ -162,7 +162,7 @@ def _findings(report: Report, numbers: Sequence[Measurement], say: _Words) -> li
         told.append(words["volume_found"].format(wt=say.number(total["WT"]), et=say.number(total.get("ET", 0.0))))
         told.append(words["lesions_found"].format(count=len(report.lesions)))
         told += _diameters(report, say)
-    elif not isinstance(report.segmentation, Skipped):
+    elif not isinstance(report.segmentation, Skipped) and labels_of(report) is None:
         told.append(words["nothing_segmented"])
     told += [
         words["not_run"].format(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dicom_node.results.report_facts import ReportFacts
 from dicom_node.results.stamp import EncodingOptions
 
 _OURS = Path(__file__).parent / "templates"
+_NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class TemplateUnusable(Permanent):
@@ -28,14 +30,14 @@ class TemplateUnusable(Permanent):
 
 
 def fill(name: str, facts: ReportFacts, options: EncodingOptions) -> str:
-    """The template `name` with the facts in it, everything escaped.
+    """The template `name` with the facts in it, everything escaped, without the characters that XML cannot hold.
 
     Raises:
         TemplateUnusable: a template of one's own has an error; the message names file and line.
     """
     words = facts.words
     try:
-        return (
+        text = (
             _environment(options.templates)
             .get_template(name)
             .render(
@@ -49,6 +51,8 @@ def fill(name: str, facts: ReportFacts, options: EncodingOptions) -> str:
                 day=lambda date: DA(date).strftime(words["date"]),
             )
         )
+        # Headers in the wrong character set keep escape codes; a report is made of them all the same.
+        return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)
     except jinja2.TemplateError as error:
         line = getattr(error, "lineno", None)
         where = f" line {line}" if line else ""

@@ -23,7 +23,7 @@ from dicom_node.results.written_report import WrittenReport, subject_of, write_r
 from pipeline import measured, measurements
 from pipeline.longitudinal.response import PRODUCTS, VOLUMES
 from pipeline.overlay import LABEL_COLOURS
-from pipeline.report import Flag, Label, Measurement
+from pipeline.report import Flag, Label, Measurement, Segmentation, SkipCode, Skipped, Stage
 from pipeline.survival import NO_MODEL, Prognosis
 from tests.phantom_results import STAMP, Case, phantom_case
 
@@ -125,6 +125,8 @@ def _pictures(case: Case) -> list[tuple[str, object]]:
         ("Παπαδόπουλος^Γιώργος", "Παπαδόπουλος"),
         ("قباني^لنزار", "قباني"),
         ("Müller^<b>&Co", "Müller"),
+        ("Yamada^Tarou=\x1b$B;3ED\x1b(B", "Yamada, Tarou"),  # escape codes of a character set that is not declared
+        ("Young\x0c\x00\ud800", "Young"),
         ("", "not stated"),
     ],
 )
@@ -168,6 +170,17 @@ def test_a_hospitals_own_templates_and_language_go_first(case: Case, tmp_path: P
     (other / "report.xml").write_text("<report><page><blink>x</blink></page></report>")
     with pytest.raises(TemplateUnusable, match="<blink> is none of"):
         written(case, templates=other)
+
+
+def test_what_was_segmented_and_could_not_be_measured_is_not_called_clear(case: Case) -> None:
+    failed = Skipped(stage=Stage.MEASURE, code=SkipCode.STAGE_FAILED, reason="MemoryError: no room")
+    subject, volume = subject_of(case.evidence.reference.first, STAMP), case.evidence.volume
+    labels = case.report.segmentation
+    assert isinstance(labels, Segmentation)
+    unmeasured = replace(case.report, measurements=failed, lesions=(), bidimensional=())
+    assert "No voxel was marked" not in write_report(unmeasured, subject, volume).html
+    clear = replace(unmeasured, segmentation=replace(labels, labels=np.zeros_like(labels.labels)))
+    assert "No voxel was marked" in write_report(clear, subject, volume).html
 
 
 def test_languages_have_the_same_words() -> None:
