@@ -15,6 +15,8 @@ from pipeline.volume import SeriesRole, Volume
 FULL_COVERAGE_MM = 100.0
 #: Less than this on any side is a slab or a scout, no head.
 LEAST_COVERAGE_MM = 30.0
+#: More than this on any side is no scanner's field of view: a spacing is wrong, tenfold most often.
+LARGEST_COVERAGE_MM = 700.0
 #: From this slice distance on, volumes and diameters along the slice axis are coarse.
 THICK_SLICES_MM = 7.0
 
@@ -53,6 +55,10 @@ def _refusal(volume: Volume) -> tuple[str, str] | None:
     extent = float((top - bottom).min())
     if extent < LEAST_COVERAGE_MM:
         return "series-too-small", f"it covers only {extent:.0f} mm, at least {LEAST_COVERAGE_MM:.0f} mm needed"
+    extent = float((np.array(volume.grid.shape) * volume.grid.spacing_mm).max())
+    if extent > LARGEST_COVERAGE_MM:
+        reason = f"it covers {extent:.0f} mm, at most {LARGEST_COVERAGE_MM:.0f} mm are possible; check its spacing"
+        return "series-too-large", reason
     axes = volume.grid.affine[:3, :3] / np.array(volume.grid.spacing_mm)
     if abs(axes.T @ axes - np.eye(3)).max() > 0.02:
         return "series-sheared", "its voxel axes are not at right angles (gantry tilt)"

@@ -160,4 +160,5 @@ def averaged(name: str, members: Sequence[Installed[AnyModel]]) -> Installed[Any
         needs=tuple(role for role in CHANNEL_ORDER if any(role in one.needs for one in members)),
         # Nobody measured the mean of the members.
         calibration_error=None,
+        rules="+".join(one.rules for one in members),
     )

@@ -22,6 +22,12 @@ DETECTION_CLASSES = ("notumor", "tumor")
 #: Formats whose 'file' is a folder, and what of it is read.
 FOLDER_FORMATS = ("nnunet-v2",)
 _FOLDER_PARTS = ("dataset.json", "plans.json", "fold_*/checkpoint_*.pth")
+#: What the answer depends on beside the weights; when a model may answer is in `protocols.Installed`.
+_ANSWER_FIELDS = (
+    *("format", "input_size", "classes", "output_classes", "class_map", "regions", "channels", "roles"),
+    *("input_range", "mean", "std", "channel_order", "layout", "outputs", "label_map", "threshold", "temperature"),
+    *("spacing_mm", "coarse_spacing_mm", "orientation", "intensities", "overlap", "mirror", "architecture"),
+)
 _FIX_ENTRY = f"Correct the entry in {MANIFEST} (docs/adding-a-model.md lists its keys)"
 
 
@@ -143,6 +149,12 @@ class ManifestEntry:
             raise ModelUnusable(name, f"its manifest entry has a wrong value ({error})", f"{_FIX_ENTRY}.") from error
         entry._check()
         return entry
+
+    @property
+    def rules(self) -> str:
+        """Text that differs where the same weights would answer otherwise: hex digits of the entry's declarations."""
+        said = {name: getattr(self, name) for name in _ANSWER_FIELDS}
+        return hashlib.sha256(json.dumps(said, sort_keys=True, default=dict).encode()).hexdigest()[:12]
 
     @property
     def own_classes(self) -> tuple[str, ...]:

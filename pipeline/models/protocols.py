@@ -115,6 +115,7 @@ class Installed(Generic[Model]):
     share: of the studies that a version of mode 'ab' answers, 0..1. acquisition: what the reference series must be,
     empty for any. needs: roles a segmenter cannot do without; of a slice model any one of its `roles` serves.
     calibration_error: expected calibration error of a slice model's probabilities on held-out slices, where stated.
+    rules: `ManifestEntry.rules` of its entry, of an ensemble those of its members; empty for a model without an entry.
     """
 
     model: Model
@@ -123,6 +124,7 @@ class Installed(Generic[Model]):
     acquisition: tuple[Acquisition, ...] = ()
     needs: tuple[SeriesRole, ...] = CHANNEL_ORDER
     calibration_error: float | None = None
+    rules: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,6 +68,7 @@ def _place(loaded: Loaded, rows: list[_Row]) -> str:
         acquisition=tuple(Acquisition(word) for word in entry.acquisition),
         needs=entry.needs,
         calibration_error=entry.calibration_error,
+        rules=entry.rules,
     )
     ensemble = entry.ensemble if mode is ModelMode.ACTIVE else None
     row = next((row for row in rows if ensemble is not None and row.ensemble == ensemble), None)
@@ -86,10 +87,9 @@ def _place(loaded: Loaded, rows: list[_Row]) -> str:
 
 
 def answer_digest(models: Models) -> str:
-    """Text that differs where another model, or another rule of choosing one, could answer a study.
+    """Text that differs where another model, the same with other declarations, or another choice could answer a study.
 
-    Shadow models are not in it: with one more or fewer, a result is the same result. A model that answers always where
-    it can reads 'task:sha256', as it did before models were chosen.
+    Shadow models are not in it: with one more or fewer, a result is the same result.
     """
     return ",".join(_digest_line(one) for one in models.installed if one.mode is not ModelMode.SHADOW)
 
@@ -100,6 +100,7 @@ def _digest_line(installed: Installed[AnyModel]) -> str:
         f"ab {installed.share}" if installed.mode is ModelMode.AB else "",
         "/".join(installed.acquisition),
         "" if installed.needs == CHANNEL_ORDER else "+".join(installed.needs),
+        installed.rules,
     ]
     said = " ".join(condition for condition in conditions if condition)
     return f"{identity.task}:{identity.weights_sha256}" + (f" ({said})" if said else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -73,10 +74,13 @@ def open_nnunet(entry: ManifestEntry, folder: Path, threads: int = 0) -> Opened:
 def _checkpoints(entry: ManifestEntry, results: Path) -> list[Path]:
     """The checkpoint of each fold: of those the entry names, else of all numbered ones, else of fold_all."""
     name = str(entry.architecture.get("checkpoint", "checkpoint_final.pth"))
-    if Path(name).name != name:
-        raise ModelUnusable(entry.name, f"architecture.checkpoint '{name}' is no plain file name", _FIX)
+    # Others are not under the entry's hash.
+    if re.fullmatch(r"checkpoint_[\w-]+\.pth", name) is None:
+        raise ModelUnusable(entry.name, f"architecture.checkpoint '{name}' is no checkpoint_*.pth", _FIX)
     wanted = entry.architecture.get("folds")
     if wanted is not None:
+        if not isinstance(wanted, list | tuple) or not all(fold == "all" or type(fold) is int for fold in wanted):
+            raise ModelUnusable(entry.name, f"architecture.folds {wanted!r} are no fold numbers", _FIX)
         folders = [results / f"fold_{fold}" for fold in wanted]
     else:
         folders = sorted(results.glob("fold_[0-9]*")) or [results / "fold_all"]

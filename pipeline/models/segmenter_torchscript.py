@@ -27,7 +27,9 @@ def open_torchscript(entry: ManifestEntry, folder: Path, threads: int = 0) -> Op
     """
     plan = foreign_plan(entry)
     path = verified_file(entry, folder)
-    return Opened(plan=plan, reference=partial(_reference, entry, path, plan, threads))
+    # Converted, it takes windows of this one size.
+    design = "x".join(map(str, plan.tiling.window))
+    return Opened(plan=plan, reference=partial(_reference, entry, path, plan, threads), design=design)
 
 
 def _reference(entry: ManifestEntry, path: Path, plan: SegmenterPlan, threads: int) -> Reference:

@@ -11,6 +11,7 @@ import torch
 
 from pipeline.errors import ModelUnusable
 from pipeline.models.manifest import ManifestEntry, file_sha256
+from pipeline.models.segmenter_formats import open_segmenter
 from pipeline.models.segmenter_loading import load_segmenter
 from pipeline.models.segmenter_windowed import WindowedSegmenter
 from pipeline.volume import Grid
@@ -124,6 +125,18 @@ def test_other_content_under_the_name_is_refused(tmp_path: Path, write: Any, nam
     (tmp_path / name).write_text("version https://example.org/pointer")
     with pytest.raises(ModelUnusable, match=name):
         _load(tmp_path, part)
+
+
+def test_a_conversion_of_torchscript_is_of_one_window(tmp_path: Path) -> None:
+    """Else a conversion in the cache would be given windows of another size than it was made for."""
+    part = write_torchscript(tmp_path)
+    sha256 = file_sha256(tmp_path / part["file"])
+    entries = [
+        ManifestEntry.from_json(manifest_entry(part, sha256=sha256, input_size=size))
+        for size in ([16, 16, 16], [16, 16, 16], [32, 16, 16])
+    ]
+    designs = [open_segmenter(entry, tmp_path).design for entry in entries]
+    assert designs[0] == designs[1] != designs[2]
 
 
 def test_torchscript_that_writes_files_is_refused(tmp_path: Path) -> None:

@@ -180,7 +180,10 @@ def test_one_fold_may_be_chosen(tmp_path: Path) -> None:
         ({"architecture": {"configuration": "3d_lowres"}}, "no configuration '3d_lowres', only 2d, 3d_fullres"),
         ({"architecture": {"fold": 0}}, "unknown keys .'fold'."),
         ({"architecture": {"folds": [0, 4]}}, f"fold_4/{CHECKPOINT} is missing"),
-        ({"architecture": {"checkpoint": "../x.pth"}}, "no plain file name"),
+        ({"architecture": {"checkpoint": "../x.pth"}}, "no checkpoint_"),
+        ({"architecture": {"checkpoint": "best.pth"}}, "no checkpoint_"),
+        ({"architecture": {"folds": ["../other"]}}, "no fold numbers"),
+        ({"architecture": {"folds": 0}}, "no fold numbers"),
     ],
 )
 def test_an_entry_that_contradicts_its_folder(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
