@@ -23,7 +23,7 @@ class Sender:
     """The associations of one calling AE title that may store.
 
     open_since: when the oldest open one began, None where none is. broken_at: when one last ended without a release,
-    None where a later one was released.
+    None where one that began after that was released.
     """
 
     open_since: datetime | None = None

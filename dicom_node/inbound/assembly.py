@@ -72,6 +72,8 @@ class SeriesFacts:
 class StudyFacts:
     """What is known of a study. process_now: a person asked not to wait any longer.
 
+    last_received_at: of the row of the latest object, which may follow the object by seconds. last_object_at: when that
+    object itself was received, as senders are told of.
     sender: calling AE title of the latest object, '' where it came otherwise or where that sender has since gone on to
     another study.
     """
@@ -79,6 +81,7 @@ class StudyFacts:
     series: tuple[SeriesFacts, ...]
     first_received_at: datetime
     last_received_at: datetime
+    last_object_at: datetime
     overrides: Mapping[str, Override] | None = None
     process_now: bool = False
     sender: str = ""
@@ -163,9 +166,9 @@ def _sending(facts: StudyFacts, senders: Mapping[str, Sender]) -> tuple[str, ...
     sender = senders.get(facts.sender) if facts.sender else None
     if sender is None:
         return ()
-    if sender.open_since is not None and sender.open_since <= facts.last_received_at:
+    if sender.open_since is not None and sender.open_since <= facts.last_object_at:
         return (f"{facts.sender} is still connected",)
-    if sender.broken_at is not None and sender.broken_at >= facts.last_received_at:
+    if sender.broken_at is not None and sender.broken_at >= facts.last_object_at:
         return (f"the connection of {facts.sender} broke off behind the last object: it may send the study again",)
     return ()
 

@@ -44,7 +44,7 @@ class Senders:
                 self._open[association] = title, now
 
     def now(self) -> Mapping[str, Sender]:
-        """Every sender with an open association, or one that broke off and no later one that was released."""
+        """Every sender with an open association, or one that broke off and none begun after it that was released."""
         now = self._clock()
         with self._lock:
             self._let_go(now)
@@ -59,9 +59,11 @@ class Senders:
 
     def _let_go(self, now: datetime) -> None:
         for association in [one for one in self._open if not one.is_established]:
-            title, _ = self._open.pop(association)
+            title, opened = self._open.pop(association)
             if association.is_released:
-                self._broken.pop(title, None)
+                # One that began before the break, of several at once, does not bring what was lost in it.
+                if opened >= self._broken.get(title, opened):
+                    self._broken.pop(title, None)
             elif not association._sent_abort:  # by us: the sender had fallen silent, as some do when they are done
                 self._broken[title] = now
         told = {title: at for title, at in self._broken.items() if now - at < _TOLD_FOR}

@@ -43,6 +43,7 @@ def study_facts(
         ),
         first_received_at=facts.study.first_received_at,
         last_received_at=facts.study.last_received_at,
+        last_object_at=max((row.received_at for row in facts.instances), default=facts.study.last_received_at),
         overrides=_overrides(facts),
         process_now=process_now,
         sender=sender,

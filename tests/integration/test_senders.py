@@ -129,6 +129,18 @@ def test_a_sender_that_breaks_off_is_told_of_until_one_of_it_releases(
     listener.sender("PACS1", _nothing)
 
 
+def test_a_break_is_told_of_while_only_older_associations_are_released(listener: Listener, image: Dataset) -> None:
+    older, breaking = listener.associate("PACS1"), listener.associate("PACS1")
+    assert breaking.send_c_store(image).Status == 0
+    breaking.abort()
+    listener.sender("PACS1", lambda sender: sender.broken_at is not None)
+    older.release()
+    told = listener.sender("PACS1", lambda sender: sender.open_since is None)
+    assert told.broken_at is not None
+    listener.associate("PACS1").release()
+    listener.sender("PACS1", _nothing)
+
+
 def test_whoever_only_asks_or_falls_silent_is_no_sender_that_broke_off(listener: Listener, image: Dataset) -> None:
     asking = listener.associate("ASKER", Verification)
     silent = listener.associate("PACS1")

@@ -49,7 +49,7 @@ def study(series):
             ),
             first_received_at=at(first),
             last_received_at=at(max(lasts.values(), default=first)),
-            **facts,
+            **{"last_object_at": at(max(lasts.values(), default=first)), **facts},
         )
 
     return make
@@ -104,6 +104,7 @@ def test_nothing_readable_is_ineligible_with_a_reason_for_each_series(series):
         series=(SeriesFacts(headers=series(series_description="localizer"), last_received_at=at(0)),),
         first_received_at=at(0),
         last_received_at=at(0),
+        last_object_at=at(0),
     )
     assert decide(facts, POLICY, at(299)).outcome is Outcome.WAIT
     decision = decide(facts, POLICY, at(300))
@@ -112,7 +113,7 @@ def test_nothing_readable_is_ineligible_with_a_reason_for_each_series(series):
 
 
 def test_an_empty_study_is_ineligible_in_the_end():
-    facts = StudyFacts(series=(), first_received_at=at(0), last_received_at=at(0))
+    facts = StudyFacts(series=(), first_received_at=at(0), last_received_at=at(0), last_object_at=at(0))
     assert decide(facts, POLICY, at(10)).outcome is Outcome.WAIT
     assert decide(facts, POLICY, at(300)).reasons == ("no image has been received",)
 
@@ -134,9 +135,7 @@ def test_a_better_candidate_on_its_way_is_waited_for(study, series):
     better = SeriesFacts(
         headers=series("1.9", slices=20, step_mm=1.0, acquisition_type="3D", **_TIMING["T1"]), last_received_at=at(95)
     )
-    joined = StudyFacts(
-        series=(*facts.series, better), first_received_at=facts.first_received_at, last_received_at=at(95)
-    )
+    joined = replace(facts, series=(*facts.series, better), last_received_at=at(95))
     assert decide(joined, POLICY, at(100)).waiting_for == ("T1: last object 5 s ago, settled after 20 s",)
 
 
@@ -235,6 +234,22 @@ def test_a_study_that_looks_whole_waits_for_its_sender_but_not_for_ever(study, s
     assert decide(facts, replace(POLICY, heed_senders=False), at(100), known).outcome is Outcome.READY
     assert decide(replace(facts, process_now=True), POLICY, at(100), known).outcome is Outcome.READY
     assert decide(replace(facts, sender=""), POLICY, at(100), known).outcome is Outcome.READY
+
+
+@pytest.mark.parametrize(
+    ("sender", "waits_for"),
+    [
+        (Sender(broken_at=at(51)), "broke off"),
+        (Sender(broken_at=at(49)), ""),
+        (Sender(open_since=at(45)), "still connected"),
+        (Sender(open_since=at(55)), ""),
+    ],
+)
+def test_a_sender_is_judged_by_when_its_object_came_and_not_by_the_row(study, sender, waits_for):
+    facts, known = study(sender="PACS1", last_object_at=at(50)), Unfiled(filed_through=at(1000))
+    decision = decide(facts, POLICY, at(100), replace(known, senders={"PACS1": sender}))
+    assert decision.outcome is (Outcome.WAIT if waits_for else Outcome.READY)
+    assert waits_for in "; ".join(decision.waiting_for)
 
 
 def test_two_listeners_together_know_a_sender():

@@ -138,3 +138,13 @@ def test_a_sender_is_waited_for_until_it_leaves_or_brings_another_study(node: No
     assert "connected" not in (node.look(30).waiting_for or "")
     node.senders = {}
     assert "connected" not in (node.look(30).waiting_for or "")
+
+
+def test_a_sender_that_broke_off_before_the_rows_came_is_waited_for(node: Node) -> None:
+    node.clock.advance(0.3)
+    broken_at = node.clock()
+    node.senders = {"MODALITY": Sender(broken_at=broken_at)}
+    node.clock.advance(1.5)
+    assert node.indexer.step()
+    assert node.studies.study("1.2.3").last_received_at > broken_at
+    assert "MODALITY broke off" in node.look(30).waiting_for
