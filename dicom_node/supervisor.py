@@ -34,12 +34,15 @@ class Child:
 
 
 def restart_pause_s(quick_ends: int) -> float:
-    """Seconds to wait before starting a child again that ended soon after its start `quick_ends` times in a row."""
+    """Seconds to wait before a child's next start, `quick_ends` of which failed or ended soon after it in a row."""
     return 0.0 if quick_ends == 0 else min(0.5 * 2.0 ** (quick_ends - 1), _LONGEST_PAUSE_S)
 
 
 def supervise(children: Sequence[Child], *, clock: Callable[[], float] = time.monotonic) -> int:
-    """Run `children` until SIGTERM or SIGINT, restarting whichever ends; returns the exit status (0 after a signal)."""
+    """Run `children` until SIGTERM or SIGINT, restarting whichever ends; returns the exit status (0 after a signal).
+
+    One that cannot be started is tried again, while the others run.
+    """
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -62,7 +65,18 @@ def supervise(children: Sequence[Child], *, clock: Callable[[], float] = time.mo
                 del running[child.name]
                 process = None
             if process is None and now >= not_before[child.name]:
-                running[child.name] = (_start(child), now)
+                try:
+                    running[child.name] = (_start(child), now)
+                except (OSError, subprocess.SubprocessError) as error:
+                    # For want of memory or processes: the other children are not to end with it.
+                    quick_ends[child.name] += 1
+                    not_before[child.name] = now + restart_pause_s(quick_ends[child.name])
+                    log.error(
+                        "child not started",
+                        child=child.name,
+                        error=str(error),
+                        starts_in_s=not_before[child.name] - now,
+                    )
         stopping.wait(0.2)
     return _stop([process for process, _ in running.values()])
 

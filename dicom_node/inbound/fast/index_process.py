@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,8 +39,15 @@ def start_process(folder: Path, root: Path, database_url: str, session: int) -> 
     assert process.stdin is not None
     work = {"folder": str(folder), "root": str(root), "database_url": database_url, "session": session}
     # The URL may hold a password: not on the command line, which every user of the machine can read.
-    process.stdin.write(json.dumps(work).encode() + b"\n")
-    process.stdin.flush()
+    try:
+        process.stdin.write(json.dumps(work).encode() + b"\n")
+        process.stdin.flush()
+    except OSError:  # it ended before it was told its work
+        process.kill()
+        process.wait()
+        with suppress(OSError):
+            process.stdin.close()
+        raise
     return process
 
 

@@ -47,7 +47,7 @@ class IndexingThread:
 
 
 class IndexingProcess:
-    """In a process of its own, started again when it ends before its time."""
+    """In a process of its own, started again when it ends before its time, and tried again where that cannot be."""
 
     def __init__(self, folder: Path, root: Path, database_url: str, session: int) -> None:
         self._start_one: Callable[[], subprocess.Popen[bytes]] = lambda: start_process(
@@ -59,7 +59,7 @@ class IndexingProcess:
 
     @property
     def process_id(self) -> int | None:
-        """Of the process at work."""
+        """Of the process at work, None while there is none."""
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
@@ -70,10 +70,11 @@ class IndexingProcess:
     def stop(self) -> None:
         """See `Indexing`."""
         self._stopping.set()
-        if self._process is None:
-            return
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         process, self._process = self._process, None
+        if process is None:
+            return
         assert process.stdin is not None
         process.stdin.close()
         try:
@@ -89,4 +90,9 @@ class IndexingProcess:
                 _log.error("the indexer ended with status %s and is started again", process.returncode)
                 assert process.stdin is not None
                 process.stdin.close()
-                self._process = self._start_one()
+                self._process = process = None
+            if process is None:
+                try:
+                    self._process = self._start_one()
+                except OSError as error:  # for want of memory or processes, which is what ended the former one, too
+                    _log.error("the indexer could not be started and is tried again: %s", error)

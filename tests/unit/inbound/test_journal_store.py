@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dicom_node.inbound.answers import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, OUT_OF_RESOURCES, SUCCESS
-from dicom_node.inbound.fast import indexer
+from dicom_node.inbound.fast import index_process, indexer, indexing
 from dicom_node.inbound.fast.journal_store import JournalStore
 from dicom_node.inbound.ingest import Ingest
 from dicom_node.inbound.parsing import split_part10
@@ -290,6 +292,46 @@ def test_the_indexer_of_its_own_process_is_started_again_when_it_dies(node: Node
     assert journal.settle(60)
     assert node.numbers() == [1]
     journal.close()
+
+
+def test_an_indexer_that_cannot_be_started_at_once_is_tried_again(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = node.journal(database_url=node.url)
+    journal.start()
+    process_id = journal._indexing.process_id  # type: ignore[union-attr]
+    real, failures = index_process.start_process, [OSError(errno.ENOMEM, "no memory"), OSError(errno.EAGAIN, "none")]
+
+    def start(*work) -> subprocess.Popen[bytes]:
+        if failures:
+            raise failures.pop()
+        return real(*work)
+
+    monkeypatch.setattr(indexing, "start_process", start)
+    subprocess.run(["kill", "-9", str(process_id)], check=True)
+    assert journal.begin_reception().store(data_set(1), claim(1)).status == SUCCESS
+    assert journal.settle(60)
+    assert (node.numbers(), failures) == ([1], [])
+    journal.close()
+
+
+def test_a_receiver_ends_without_an_indexer_that_cannot_be_started(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = node.journal(database_url=node.url)
+    journal.start()
+
+    def start(*_work) -> subprocess.Popen[bytes]:
+        refused.set()
+        raise OSError(errno.EAGAIN, "no process")
+
+    refused = threading.Event()
+    monkeypatch.setattr(indexing, "start_process", start)
+    subprocess.run(["kill", "-9", str(journal._indexing.process_id)], check=True)  # type: ignore[union-attr]
+    assert refused.wait(20)
+    assert journal.begin_reception().store(data_set(1), claim(1)).status == SUCCESS
+    journal.close()
+    later = node.journal()
+    later.start()
+    assert later.settle(20)
+    later.close()
+    assert node.numbers() == [1]
 
 
 def test_receipt_times_are_kept_and_a_study_is_quiet_since_its_last_row(node: Node) -> None:

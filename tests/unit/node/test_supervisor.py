@@ -28,8 +28,19 @@ def test_a_child_that_keeps_ending_is_started_ever_later(quick_ends: int, pause_
     assert restart_pause_s(quick_ends) == pause_s
 
 
-def started(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(folder)], stderr=subprocess.DEVNULL)
+NO_PROCESS_AT_FIRST = """
+import errno, subprocess
+real, failures = subprocess.Popen, [OSError(errno.EAGAIN, "no process"), subprocess.SubprocessError("preexec_fn")]
+def popen(command, **options):
+    if command[-1].endswith("/dying") and failures:
+        raise failures.pop()
+    return real(command, **options)
+subprocess.Popen = popen
+"""
+
+
+def started(folder: Path, before: str = "") -> tuple[subprocess.Popen[bytes], int]:
+    parent = subprocess.Popen([sys.executable, "-c", before + PARENT, str(folder)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
     while not (folder / "steady").exists() or not (folder / "steady").read_text():
         assert time.monotonic() < deadline, "the child was not started"
@@ -54,8 +65,9 @@ def gone(pid: int) -> bool:
     return True
 
 
-def test_a_child_that_ends_is_started_again_and_sigterm_ends_all(tmp_path: Path) -> None:
-    parent, child = started(tmp_path)
+@pytest.mark.parametrize("before", ["", NO_PROCESS_AT_FIRST])
+def test_a_child_that_ends_is_started_again_and_sigterm_ends_all(tmp_path: Path, before: str) -> None:
+    parent, child = started(tmp_path, before)
     deadline = time.monotonic() + 20
     while len((tmp_path / "dying").read_text() if (tmp_path / "dying").exists() else "") < 2:
         assert time.monotonic() < deadline, "the ended child was not started again"
