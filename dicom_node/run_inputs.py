@@ -60,7 +60,7 @@ def run_volumes(
     told: the run's report.json. Nothing is written.
 
     Raises:
-        StudyIneligible, OSError, StorageError, PipelineError: they cannot be read any more.
+        StudyIneligible, ImagesDamaged, OSError, StorageError, PipelineError: they cannot be read any more.
     """
     if scan.source is Source.UPLOAD_NIFTI:
         return uploaded_volumes(files, scan.id)

@@ -101,7 +101,8 @@ class RunSteps:
         """Read the study, run the models, keep report and voxels in the run's folder.
 
         Raises:
-            StudyIneligible: nothing of it can be read. OSError, StorageError: worth another try.
+            StudyIneligible: nothing of it can be read. ImagesDamaged: a file of it changed since it was received.
+            OSError, StorageError: worth another try.
         """
         run = self._scans.run(run_id)
         scan = self._scans.get(run.scan_id)

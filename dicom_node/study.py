@@ -18,6 +18,10 @@ from dicom_node.results.evidence import Evidence, SeriesEvidence, SliceSource, l
 from dicom_node.role_evidence import role_evidence
 from pipeline.report import Flag
 from pipeline.volume import Grid, SeriesRole, Volume
+from storage.durable import file_sha256
+
+#: Damaged images whose UIDs are in the message.
+_MOST_NAMED = 5
 
 
 class StudyIneligible(Permanent):
@@ -26,12 +30,31 @@ class StudyIneligible(Permanent):
     code = "ineligible"
 
 
+class ImagesDamaged(Permanent):
+    """Files of images are no longer what was received. sop_instance_uids: of those in the series that is named."""
+
+    #: As `storage.restoring.IMAGES_REMOVED`, not imported for what it loads: what is damaged counts as removed
+    #: (`storage.scrubbing`), and once all are back the run begins by itself.
+    code = "images-removed"
+
+    def __init__(self, series_instance_uid: str, sop_instance_uids: Sequence[str]) -> None:
+        count = len(sop_instance_uids)
+        listed = ", ".join(sop_instance_uids[:_MOST_NAMED]) + (", ..." if count > _MOST_NAMED else "")
+        super().__init__(
+            f"series {series_instance_uid}: {count} of its images changed on the disk since received, SOP instance "
+            f"{listed}: run `tumor-node scrub`, then send the study again, or fetch it from the PACS"
+        )
+        self.series_instance_uid = series_instance_uid
+        self.sop_instance_uids = tuple(sop_instance_uids)
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyFile:
-    """One instance on disk with what its header says."""
+    """One instance on disk with what its header says. sha256: of the file as it was received, '' where not known."""
 
     path: Path
     header: InstanceHeader
+    sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,10 +92,11 @@ class StudyReading:
 def read_study(files: Sequence[StudyFile], overrides: Mapping[str, Override] | None = None) -> StudyReading:
     """Assign roles and convert the chosen series. A series that is refused gives way to the role's next candidate.
 
-    Where headers leave a role open the images are asked (`role_evidence`).
+    Where headers leave a role open the images are asked (`role_evidence`). Files are held against their hashes first: a
+    damaged series gives way to no other, for the result would stand when its images are whole again.
 
     Raises:
-        StudyIneligible: nothing is left to analyse.
+        StudyIneligible: nothing is left to analyse. ImagesDamaged: a file of a series that is read has another hash.
         OSError: a file cannot be read.
     """
     grouped: dict[str, list[StudyFile]] = {}
@@ -85,8 +109,9 @@ def read_study(files: Sequence[StudyFile], overrides: Mapping[str, Override] | N
         if uid in refused:
             raise refused[uid]
         if uid not in converted:
+            members = grouped[uid]
+            _check_whole(uid, members)
             try:
-                members = grouped[uid]
                 converted[uid] = load_series([file.path for file in members], [file.header for file in members])
             except SeriesRefused as refusal:
                 refused[uid] = refusal
@@ -122,6 +147,12 @@ def read_study(files: Sequence[StudyFile], overrides: Mapping[str, Override] | N
         ),
         age_years=age_years(first.patient_birth_date, first.study_date),
     )
+
+
+def _check_whole(uid: str, files: Sequence[StudyFile]) -> None:
+    damaged = [f.header.sop_instance_uid for f in files if f.sha256 and file_sha256(f.path) != f.sha256]
+    if damaged:
+        raise ImagesDamaged(uid, damaged)
 
 
 def _why_ineligible(assignment: RoleAssignment, refused: Mapping[str, SeriesRefused]) -> str:

@@ -26,9 +26,9 @@ def candidate_instances(roles: RoleAssignment, instances: Iterable[InstanceRow])
 
 
 def study_files(instances: Sequence[InstanceRow], root: Path, until: datetime) -> list[StudyFile]:
-    """The instances that had arrived at `until`, with absolute paths."""
+    """The instances that had arrived at `until`, with absolute paths and the hashes of what arrived."""
     return [
-        StudyFile(path=root / row.path, header=InstanceHeader.from_json(row.header))
+        StudyFile(path=root / row.path, header=InstanceHeader.from_json(row.header), sha256=row.sha256)
         for row in instances
         if row.received_at <= until
     ]

@@ -33,7 +33,8 @@ def write_research(scan: ExportScan, out: Path) -> list[Path]:
     """<pseudonym>-<study>.zip with dicom/, nifti/ and report.json; none where only the result is at hand.
 
     Raises:
-        ImagesGone: files of the series were removed. StudyIneligible, PipelineError: they cannot be read any more.
+        ImagesGone: files of the series were removed. StudyIneligible, ImagesDamaged, PipelineError: they cannot be read
+        any more.
     """
     if scan.sources is None:
         return []
