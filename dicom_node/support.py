@@ -31,6 +31,8 @@ _LOG_TAIL = 2 << 20
 #: What is looked for is of the patients of this many scans, those changed last.
 _SCANS = 5000
 _GONE = "[removed]"
+#: Log lines are JSON without other than ASCII, and may tell of JSON in their turn: of rows, within a database's error.
+_JSON_IN_JSON = 3
 
 
 def write_bundle(config: NodeConfig, store: Store, out: Path, logs: Sequence[Path], clock: Clock) -> int:
@@ -52,13 +54,23 @@ def write_bundle(config: NodeConfig, store: Store, out: Path, logs: Sequence[Pat
 
 
 def without(text: str, words: Iterable[str]) -> tuple[str, int]:
-    """The text with the words taken out, longest first, and how often one was found."""
+    """The text with the words taken out, as they are and as JSON has them, longest first; how often one was found."""
     found = 0
-    for word in sorted(words, key=len, reverse=True):
+    for word in sorted({form for one in words for form in _forms(one)}, key=len, reverse=True):
         times = text.count(word)
         if times:
             text, found = text.replace(word, _GONE), found + times
     return text, found
+
+
+def _forms(word: str) -> Iterator[str]:
+    yield word
+    for _ in range(_JSON_IN_JSON):
+        escaped = json.dumps(word)[1:-1]
+        if escaped == word:
+            return
+        yield escaped
+        word = escaped
 
 
 def _parts(config: NodeConfig, store: Store, logs: Sequence[Path], clock: Clock) -> Iterator[tuple[str, str]]:

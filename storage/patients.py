@@ -71,12 +71,16 @@ def erase_strays(database: Database, files: FileStore, patient_id: str) -> None:
 
 
 def names_of_patients(database: Database, scans: int, shortest: int = 4) -> frozenset[str]:
-    """Patient IDs and names of the scans changed last, and the parts of the names; words shorter than that left out."""
+    """Patient IDs and names of the scans changed last, and the parts of the names.
+
+    shortest: words of ASCII with fewer characters are left out, for other text is full of them; a name in other letters
+    may be one character.
+    """
     query = select(Scan.patient_id, Scan.patient_name).order_by(Scan.updated_at.desc()).limit(scans)
     with database.read() as session:
         told = [text for row in session.execute(query) for text in row]
     parts = {part for text in told for part in (text, *text.replace("^", " ").replace("=", " ").split())}
-    return frozenset(part for part in parts if len(part) >= shortest)
+    return frozenset(part for part in parts if len(part) >= shortest or not part.isascii())
 
 
 def tables_with(database: Database, words: frozenset[str]) -> list[str]:

@@ -64,6 +64,30 @@ def test_no_patient_and_no_secret_is_in_the_bundle(config: NodeConfig, store: St
         write_bundle(config, store, out, [], utc_now)
 
 
+def test_names_in_other_letters_go_as_they_are_and_as_json_has_them(
+    config: NodeConfig, store: Store, tmp_path: Path
+) -> None:
+    record = InstanceRecord(
+        sop_instance_uid="1.3.3.1", sop_class_uid="1.2", transfer_syntax_uid="1.2", study_instance_uid="1.3",
+        series_instance_uid="1.3.3", modality="MR", patient_id="12", patient_name="Müller^Jörg=李^明 子",
+        path="studies/b", size=1, sha256="1" * 64,
+    )  # fmt: skip
+    store.studies.record_instance(record)
+    log = tmp_path / "work.log"
+    inner = json.dumps({"name": "Müller", "other": "子"})
+    lines = ["Müller, 李", json.dumps({"event": "Jörg 明"}), json.dumps({"error": repr(inner)}), "the end of 12"]
+    log.write_text("\n".join(lines), encoding="utf-8")
+    out = tmp_path / "bundle.zip"
+    assert write_bundle(config, store, out, [log], utc_now) == 6
+    with zipfile.ZipFile(out) as bundle:
+        told = bundle.read("log-1-work.log").decode()
+    assert told.splitlines()[:2] == ["[removed], [removed]", '{"event": "[removed] [removed]"}']
+    assert told.isascii()
+    assert "u00fc" not in told
+    assert "u5b50" not in told
+    assert told.endswith("the end of 12")
+
+
 def test_words_go_longest_first() -> None:
     assert without("Doe^Jane, Jane", ["Jane", "Doe^Jane"]) == ("[removed], [removed]", 2)
 
