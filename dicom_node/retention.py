@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from storage.clock import Clock
+from storage.errors import StorageError
 from storage.removals import RemovalRepository
 
 log = structlog.get_logger("retention")
@@ -43,9 +44,15 @@ class Retention:
         self._clock = clock
 
     def tick(self) -> int:
-        """One pass: what was cut off first, then what is due; how many studies it removed. Raises StorageError."""
+        """One pass: what was cut off first, then what is due; how many studies it removed.
+
+        A removal that fails stays unfinished and is tried again by the next pass; the others go on.
+
+        Raises:
+            StorageError: what is due cannot be looked up or marked.
+        """
         for removal in self._removals.unfinished():
-            self._removals.carry_out(removal.id)
+            self._carry_out(removal.id)
         return self._by_age() + self._for_space()
 
     def _by_age(self) -> int:
@@ -72,6 +79,16 @@ class Retention:
         removal = self._removals.begin(scan_id, before, why)
         if removal is None:
             return False
-        files = self._removals.carry_out(removal.id)
+        files = self._carry_out(removal.id)
+        if files is None:
+            return False
         log.info("received images removed", scan=scan_id, files=files, bytes=removal.bytes, why=why)
         return True
+
+    def _carry_out(self, removal_id: int) -> int | None:
+        """How many files went; None where it failed, which must not keep other studies on a disk that fills."""
+        try:
+            return self._removals.carry_out(removal_id)
+        except StorageError as error:
+            log.error("removal failed, goes on later", removal=removal_id, error=error.code, exc_info=error)
+            return None

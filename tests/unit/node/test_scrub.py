@@ -22,7 +22,7 @@ from storage.scans import ScanRepository
 from storage.scrubbing import DAMAGED, REPAIRED, ScrubRepository
 from storage.studies import StudyRepository
 from storage.vocabulary import RequestKind
-from tests.mr_series import mr_series
+from tests.mr_series import MrSeries, mr_series
 from tests.outbox import SteppedClock
 
 SERIES = mr_series(slices=5)
@@ -64,9 +64,9 @@ class Node:
         assert run_id == self.run_id
         return {self.seg: SEG + self.software}
 
-    def receive(self) -> list[Taken]:
+    def receive(self, series: MrSeries = SERIES) -> list[Taken]:
         taken = []
-        for dataset, path in zip(SERIES.datasets, SERIES.write(self.source), strict=True):
+        for dataset, path in zip(series.datasets, series.write(self.source), strict=True):
             syntax, data = split_part10(path.read_bytes())
             claim = Claim(
                 sop_class_uid=str(dataset.SOPClassUID),
@@ -125,6 +125,20 @@ def test_a_damaged_image_is_kept_aside_asked_for_and_taken_again(node: Node, ask
     assert path.read_bytes() == whole
     assert node.scrubs.missing_images() == 0
     assert node.scrub().all().files == 6
+
+
+def test_a_damaged_image_whose_place_another_object_took_is_settled_too(node: Node) -> None:
+    mistyped = mr_series(slices=6)
+    for dataset in mistyped.datasets:
+        dataset.PatientID = "MISTYPED"
+    assert node.receive(mistyped)[5] is Taken.IDENTITY_CONFLICT
+    assert node.receive(mr_series(slices=6))[5] is Taken.NEW
+    flip(node.image(5))
+    (damage,) = node.scrub(asks_pacs=True).all().damages
+    assert damage.path.startswith("conflicts/")
+    assert len(node.requests.pending(kinds=(RequestKind.FETCH,))) == 1
+    assert node.receive(mr_series(slices=6))[5] is Taken.DUPLICATE
+    assert node.scrubs.missing_images() == 0
 
 
 def test_a_file_that_is_gone_is_found_too(node: Node) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from dicom_node.inbound.ingest import Claim, Ingest, Taken
 from dicom_node.inbound.parsing import split_part10
@@ -17,7 +18,7 @@ from storage.commitments import CommitmentRepository
 from storage.database import Database
 from storage.deliveries import DeliveryRepository
 from storage.erasing import erase
-from storage.errors import Conflict, NotFound, StorageFault
+from storage.errors import Conflict, NotFound, StorageFault, UnsafePath
 from storage.files import FileStore
 from storage.holdings import Held, Holdings
 from storage.holds import HoldRepository
@@ -223,8 +224,7 @@ def test_a_removal_that_was_cut_off_goes_on(node: Node, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as cut:
         cut.setattr(node.files, "remove_received", fail_at_the_third)
-        with pytest.raises(StorageFault):
-            node.tick()
+        assert node.tick() == 0
     assert node.here(SERIES) == 2
     (unfinished,) = node.removals.unfinished()
     # One comes again before the rest is removed: it stays.
@@ -234,6 +234,50 @@ def test_a_removal_that_was_cut_off_goes_on(node: Node, monkeypatch: pytest.Monk
     assert node.removals.unfinished() == []
     assert node.here(SERIES) == 1
     assert node.removals.removed_of(unfinished.study_id) == {str(one.SOPInstanceUID) for one in SERIES.datasets[:3]}
+
+
+def test_a_removal_that_fails_is_named_and_the_others_go_on(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.deliver(SERIES)
+    node.clock.forward(DAY_S)
+    node.deliver(OTHER)
+    node.clock.forward(31 * DAY_S)
+    broken = {row.path for row in node.studies.instances_of(str(SERIES.datasets[0].StudyInstanceUID))}
+    remove = node.files.remove_received
+
+    def fail_for_the_first(path: str) -> bool:
+        if path in broken:
+            raise StorageFault("the folder cannot be read", Path(path))
+        return remove(path)
+
+    monkeypatch.setattr(node.files, "remove_received", fail_for_the_first)
+    with capture_logs() as lines:
+        assert node.tick() == 1
+    assert (node.here(SERIES), node.here(OTHER)) == (4, 0)
+    (unfinished,) = node.removals.unfinished()
+    assert [line["removal"] for line in lines if line["log_level"] == "error"] == [unfinished.id]
+    third = mr_series(slices=2, study="3")
+    node.deliver(third)
+    node.clock.forward(31 * DAY_S)
+    assert (node.tick(), node.here(third)) == (1, 0)
+    monkeypatch.undo()
+    node.tick()
+    assert (node.here(SERIES), node.removals.unfinished()) == (0, [])
+
+
+def test_an_image_whose_place_another_patients_object_took_is_removed_too(node: Node) -> None:
+    node.receive(mr_series(slices=1))
+    mistyped, corrected = mr_series(slices=4), mr_series(slices=4)
+    for dataset in mistyped.datasets:
+        dataset.PatientID = "MISTYPED"
+    assert node.receive(mistyped)[1:] == [Taken.IDENTITY_CONFLICT] * 3
+    node.deliver(corrected)
+    rows = node.studies.instances_of(str(corrected.datasets[0].StudyInstanceUID))
+    assert [row.path.partition("/")[0] for row in rows] == ["studies", *["conflicts"] * 3]
+    node.clock.forward(31 * DAY_S)
+    assert (node.tick(), node.here(corrected)) == (1, 0)
+    assert node.removals.unfinished() == []
+    assert set(node.receive(corrected)) == {Taken.DUPLICATE}
+    assert all(node.files.verify(row.path, row.sha256) for row in rows)
 
 
 def test_an_object_that_comes_while_its_file_goes_is_kept(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,9 +353,10 @@ def test_a_scan_that_failed_for_want_of_images_assembles_when_the_last_is_back(n
 
 def test_only_received_files_can_be_removed(node: Node) -> None:
     node.files.write_result("r-1", "seg.dcm", b"x")
-    with pytest.raises(Exception, match="only received files"):
+    with pytest.raises(UnsafePath, match="only received files"):
         node.files.remove_received("results/r-1/seg.dcm")
-    assert not node.files.remove_received("studies/a/b/c.dcm")
+    for path in ("studies/a/b/c.dcm", "conflicts/c.dcm"):
+        assert not node.files.remove_received(path)
 
 
 def test_without_a_policy_nothing_is_ever_removed() -> None:
