@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from storage.restoring import restore
@@ -68,7 +68,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What became of an instance. `path`: the stored file, for a duplicate the first one's.
+    """What became of an instance. `path`: the stored file, for a duplicate the first one's unless it is restored.
 
     `scan_id` is None for the node's own object of a study without a scan. `amended`: a scan at an end assembles again.
     `restored`: its file had been removed by policy, and has to be put in its place before it is acknowledged.
@@ -103,6 +103,11 @@ class StudyRepository(StudyReading):
             return []
         return self._database.run(lambda session: [_record(session, record, self._clock()) for record in records])
 
+    def move_instance(self, sop_instance_uid: str, path: str) -> None:
+        """Say that the bytes of an instance are at another path, relative to the storage root."""
+        moved = update(Instance).where(Instance.sop_instance_uid == sop_instance_uid).values(path=path)
+        self._database.run(lambda session: session.execute(moved))
+
 
 def _record(session: Session, record: InstanceRecord, now: datetime) -> Recorded:
     known = session.execute(
@@ -113,8 +118,11 @@ def _record(session: Session, record: InstanceRecord, now: datetime) -> Recorded
     ).one_or_none()
     if known is not None:
         if known.sha256 == record.sha256:
-            restored = restore(session, known.instance_id, known.id, now)
-            return Recorded(outcome=Outcome.DUPLICATE, path=known.path, scan_id=known.id, restored=restored)
+            restored, path = restore(session, known.instance_id, known.id, now), known.path
+            if restored:
+                # Its former place may be another object's by now; these bytes are where they were just put.
+                session.get_one(Instance, known.instance_id).path = path = record.path
+            return Recorded(outcome=Outcome.DUPLICATE, path=path, scan_id=known.id, restored=restored)
         return _keep_apart(session, record, ConflictKind.CONTENT, now)
     if not record.own_object and _is_result(session, record.sop_instance_uid):
         # A PACS may take our marks off an object; its UID still says whose it is.

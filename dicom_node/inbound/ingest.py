@@ -107,11 +107,20 @@ class Ingest:
                 receipts.append(kept)
                 continue
             found = next(recorded)
-            if found.outcome is Outcome.DUPLICATE and not self._files.abspath(found.path).is_file():
+            if found.outcome is Outcome.DUPLICATE and not self._in_place(found, kept):
                 # Removed by policy between our look at the file and the row. Now the row keeps it: put it there again.
-                self._file(source, claim)
+                again = self._file(source, claim)
+                self._studies.move_instance(kept.sop_instance_uid, again.path)
+                found = replace(found, path=again.path)
             receipts.append(_receipt(kept, found))
         return receipts
+
+    def _in_place(self, found: Recorded, kept: InstanceRecord) -> bool:
+        """Whether the bytes of a known instance are where its row says. Raises StorageFault."""
+        if found.path == kept.path and not found.restored:
+            return self._files.abspath(found.path).is_file()
+        # While the instance was removed its place was free for another object of its UID.
+        return self._files.verify(found.path, kept.sha256)
 
     def _file(self, source: bytes | Path, claim: Claim) -> InstanceRecord | Receipt:
         """The file in its place and what its row is to say, or the receipt of what went to quarantine."""
@@ -190,8 +199,10 @@ class Ingest:
             transfer_syntax_uid=syntax,
             calling_ae="",
         )
-        sha256 = hashlib.sha256(data).hexdigest()
-        self._studies.record_instance(_record(normalised(header, claim), claim, relative, len(data), sha256))
+        record = _record(normalised(header, claim), claim, relative, len(data), hashlib.sha256(data).hexdigest())
+        found = self._studies.record_instance(record)
+        if found.outcome is Outcome.DUPLICATE and not self._in_place(found, record):
+            self._studies.move_instance(record.sop_instance_uid, relative)
         return True
 
     def _quarantine(self, source: bytes | Path, claim: Claim, taken: Taken, reason: str) -> Receipt:

@@ -300,6 +300,76 @@ def test_an_object_that_comes_while_its_file_goes_is_kept(node: Node, monkeypatc
     assert node.files.verify(row.path, row.sha256)
 
 
+def place_taken(node: Node) -> str:
+    """Deliver and remove SERIES, then have other bytes of its first UID arrive; the path they took."""
+    node.deliver(SERIES)
+    node.clock.forward(31 * DAY_S)
+    assert node.tick() == 1
+    other = mr_series(slices=1)
+    other.datasets[0].PixelData = bytes(len(other.datasets[0].PixelData))
+    ((data, claim),) = node.objects(other)
+    receipt = node.ingest.receive(data, claim)
+    assert (receipt.taken, receipt.path.partition("/")[0]) == (Taken.CONFLICT, "studies")
+    return receipt.path
+
+
+def whole(node: Node) -> list[bool]:
+    rows = node.studies.instances_of(str(SERIES.datasets[0].StudyInstanceUID))
+    return [node.files.verify(row.path, row.sha256) for row in rows]
+
+
+def test_an_image_that_comes_again_is_not_taken_for_the_one_in_its_place(node: Node) -> None:
+    taken = place_taken(node)
+    before = node.files.read(taken)
+    assert set(node.receive(SERIES)) == {Taken.DUPLICATE}
+    assert whole(node) == [True] * 4
+    assert node.files.read(taken) == before
+    # It goes and comes again like the others.
+    node.clock.forward(31 * DAY_S)
+    assert (node.tick(), node.here(SERIES)) == (1, 0)
+    assert node.files.read(taken) == before
+    assert set(node.receive(SERIES)) == {Taken.DUPLICATE}
+    assert whole(node) == [True] * 4
+
+
+@pytest.mark.parametrize("by", ["sender", "start"])
+def test_a_row_that_had_been_given_the_other_objects_file_is_mended(node: Node, by: str) -> None:
+    taken = place_taken(node)
+    node.receive(SERIES)
+    node.studies.move_instance(str(SERIES.datasets[0].SOPInstanceUID), taken)  # as releases before did
+    assert whole(node) == [False, True, True, True]
+    if by == "sender":
+        assert set(node.receive(SERIES)) == {Taken.DUPLICATE}
+    else:
+        assert node.ingest.adopt_orphans() == 1
+    assert whole(node) == [True] * 4
+    assert node.ingest.adopt_orphans() == 0
+
+
+def test_a_place_that_is_taken_while_an_image_comes_again_is_left_to_the_other(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan_id = node.deliver(SERIES)
+    node.clock.forward(31 * DAY_S)
+    removal = node.removals.begin(scan_id, node.clock.now, "test")
+    assert removal is not None
+    record = node.studies.record_instances
+    other = mr_series(slices=1)
+    other.datasets[0].PixelData = bytes(len(other.datasets[0].PixelData))
+    (again,), ((data, claim),) = node.objects(SERIES)[:1], node.objects(other)
+
+    def taken_in_between(records: Any) -> Any:
+        monkeypatch.undo()
+        node.removals.carry_out(removal.id)
+        assert node.ingest.receive(data, claim).taken is Taken.CONFLICT
+        return record(records)
+
+    monkeypatch.setattr(node.studies, "record_instances", taken_in_between)
+    receipt = node.ingest.receive(*again)
+    assert (receipt.taken, receipt.path.partition("/")[0]) == (Taken.DUPLICATE, "conflicts")
+    assert whole(node)[0]
+
+
 def test_a_short_disk_takes_the_oldest_first_and_no_more_than_it_needs(node: Node) -> None:
     node.deliver(SERIES)
     node.clock.forward(2 * DAY_S)
