@@ -28,26 +28,35 @@ def erase_patient(
     from dicom_node.store import open_store
     from dicom_node.web_secrets import web_secret
 
-    if receipt.exists():
-        raise ErasureRefused(f"nothing was erased: {receipt} is there already")
     # Not an argument: those are seen in the list of processes and kept in the shell's history.
     patient_id = sys.stdin.readline().strip()
     if not patient_id:
         raise ErasureRefused("nothing was erased: no Patient ID on standard input")
     loaded = configuration(config)
     store = open_store(loaded)
-    made = erase(
-        store,
-        patient_id=patient_id,
-        issuer=issuer,
-        by=by,
-        at=utc_now(),
-        secret=web_secret(loaded),
-        rows_url=loaded.storage.rows_url,
-        software_version=version("brain-tumor-node"),
-    )
-    store.database.close()
-    receipt.write_text(made.to_json(), encoding="utf-8")
+    # Before anything goes: what cannot be told of afterwards is not begun.
+    try:
+        told = receipt.open("x", encoding="utf-8")
+    except OSError as error:
+        raise ErasureRefused(f"nothing was erased: {receipt} cannot be made ({error.strerror})") from None
+    with told:
+        try:
+            made = erase(
+                store,
+                patient_id=patient_id,
+                issuer=issuer,
+                by=by,
+                at=utc_now(),
+                secret=web_secret(loaded),
+                rows_url=loaded.storage.rows_url,
+                software_version=version("brain-tumor-node"),
+            )
+            store.database.close()
+            told.write(made.to_json())
+            told.flush()
+        except BaseException:
+            receipt.unlink(missing_ok=True)
+            raise
     typer.echo(f"{len(made.scans)} scans, {len(made.files)} images erased; {made.searched} files searched")
     for place in made.left:
         typer.echo(f"still found in {place}", err=True)
