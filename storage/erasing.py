@@ -6,12 +6,13 @@ The audit trail points at that row. Cut off half way, it is done anew from the s
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Table, delete, select, update
+from sqlalchemy import Table, Text, cast, delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from storage.account_tables import KnownUpload
 from storage.clock import Clock, utc_now
 from storage.database import Database
 from storage.durable import faults_named
@@ -20,6 +21,7 @@ from storage.files import FileStore
 from storage.holds import holds_on
 from storage.scan_care import check_ended
 from storage.scan_rows import ScanRow, scan_query, scan_row
+from storage.scrubbing import DAMAGED
 from storage.tables import Base, ConflictingObject, Event, Instance, Run, Scan, Series, Study
 from storage.transitions import add_event, locked_scan
 
@@ -57,6 +59,8 @@ def erase(database: Database, files: FileStore, scan_id: str, by: str, clock: Cl
             _delete_below(session, Base.metadata.tables[Study.__tablename__], [study_id])
             session.execute(delete(Study).where(Study.id == study_id))
         _delete_below(session, Base.metadata.tables[Scan.__tablename__], [scan_id])
+        # An answer says what the upload said of the patient, and names its scan by no key.
+        session.execute(delete(KnownUpload).where(cast(KnownUpload.answer, Text).contains(scan_id, autoescape=True)))
         scan.patient_id = scan.patient_name = scan.scan_date = scan.waiting_for = ""
         scan.modalities, scan.results, scan.finding, scan.error_text = [], None, None, None
         # What events say of images (series descriptions) goes too; that they happened, and the trail, stays.
@@ -83,10 +87,19 @@ def _deleted(session: Session, scan_id: str) -> Scan:
 def _paths(session: Session, scan: Scan) -> list[str]:
     if scan.study_id is None:
         return []
-    own = select(Instance.path).join(Series, Instance.series_id == Series.id).where(Series.study_id == scan.study_id)
+    instances = select(Instance.path).join(Series, Instance.series_id == Series.id)
+    own = set(session.scalars(instances.where(Series.study_id == scan.study_id)))
     uid = session.scalar(select(Study.study_instance_uid).where(Study.id == scan.study_id))
-    aside = select(ConflictingObject.path).where(ConflictingObject.study_instance_uid == uid)
-    return [*session.scalars(own), *session.scalars(aside)]
+    apart = select(ConflictingObject.path).where(ConflictingObject.study_instance_uid == uid)
+    return [*own, *session.scalars(apart), *_damaged(session, scan, own)]
+
+
+def _damaged(session: Session, scan: Scan, own: Collection[str]) -> list[str]:
+    """What was kept aside of damaged images, also of those found while their study had no scan. Events alone know."""
+    query = select(Event.scan_id, Event.data).where(Event.kind == DAMAGED)
+    found = session.execute(query.where(or_(Event.scan_id == scan.id, Event.scan_id.is_(None))))
+    told = (data for of_scan, data in found if of_scan is not None or data.get("path") in own)
+    return [aside for data in told if (aside := data.get("aside"))]
 
 
 def _delete_named(session: Session, study_instance_uid: str) -> None:

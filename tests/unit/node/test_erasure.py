@@ -22,12 +22,14 @@ from dicom_node.cli import application
 from dicom_node.config import NodeConfig
 from dicom_node.erasure import ErasureRefused, Receipt, ReceiptInvalid, erase_patient, pseudonym, verify_receipt
 from dicom_node.filed_journals import remove_filed_journals
+from dicom_node.housekeeping import scrub_of
 from dicom_node.inbound.answers import SUCCESS
 from dicom_node.inbound.fast.indexer import Indexer
 from dicom_node.inbound.fast.journal_store import JournalStore
 from dicom_node.inbound.ingest import Claim, Ingest
 from dicom_node.inbound.parsing import split_part10
 from dicom_node.store import Store, open_store
+from storage.clock import utc_now
 from storage.errors import StorageFault
 from storage.holds import HoldRepository
 from storage.lifecycle import ScanEvent
@@ -157,6 +159,18 @@ def test_a_hold_or_work_under_way_stops_all_of_it(node: Node) -> None:
         node.erase()
     with pytest.raises(ErasureRefused, match="nobody"):
         node.erase(patient_id="UNKNOWN")
+
+
+def test_what_was_kept_aside_of_a_damaged_image_goes_too(node: Node) -> None:
+    series = mr_series(slices=2)
+    node.analysed(series)
+    row = node.store.studies.instances_of(str(series.datasets[0].StudyInstanceUID))[0]
+    path = node.store.files.abspath(row.path)
+    path.write_bytes(path.read_bytes() + b"damage")
+    scrub_of(node.config, node.store, lambda run_id: {}, utc_now).all()
+    assert any(name.endswith(".damaged") for name in node.places_of(PATIENT))
+    assert node.erase().clean
+    assert node.places_of(PATIENT) == []
 
 
 def test_what_is_left_elsewhere_is_named(node: Node) -> None:

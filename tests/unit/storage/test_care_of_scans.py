@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ from storage.deliveries import DeliveryRepository
 from storage.erasing import erase
 from storage.errors import Conflict
 from storage.files import FileStore
+from storage.known_uploads import KnownUploadRepository
 from storage.results import ResultRecord, ResultRepository
 from storage.scan_care import ScanCareRepository
 from storage.scan_pages import ScanFilter
 from storage.scans import ScanRepository
+from storage.scrubbing import Kept, ScrubRepository
 from storage.studies import InstanceRecord, StudyRepository
 from storage.tables import Base
+from storage.users import UserRepository
 from storage.vocabulary import RunState, Source
 
 
@@ -123,3 +128,40 @@ def test_erasing_leaves_no_file_and_no_word_of_the_patient(
     assert scans.list_page(filters=ScanFilter(deleted=True)).rows == ()
     again = studies.record_instance(instance(1))
     assert again.scan_id not in (None, delivered)
+
+
+@pytest.mark.parametrize("known_by", ["scan", "path"])
+def test_erasing_takes_what_was_kept_aside_of_damaged_images(
+    care: ScanCareRepository, database: Database, delivered: str, tmp_path: Path, known_by: str
+) -> None:
+    files = FileStore(tmp_path / "files", min_free_bytes=0)
+    scrubs = ScrubRepository(database)
+    first, second, third = scrubs.next_files(Kept.RECEIVED, 3)
+    asides = [f"conflicts/{number}.damaged" for number in range(3)]
+    for aside in asides:
+        (files.root / aside).write_bytes(b"DOE^JANE")
+    scrubs.image_damaged(first if known_by == "scan" else replace(first, scan_id=None), asides[0], "changed")
+    scrubs.image_damaged(second, "", "gone")
+    scrubs.image_damaged(replace(third, scan_id=None, path="studies/of/another.dcm"), asides[1], "changed")
+    care.delete(delivered, "ada")
+    erase(database, files, delivered, "ada")
+    assert [(files.root / aside).exists() for aside in asides] == [False, True, True]
+
+
+def test_erasing_takes_the_answers_to_uploads_of_the_scan(
+    care: ScanCareRepository, database: Database, delivered: str, tmp_path: Path
+) -> None:
+    ada = UserRepository(database).create(username="ada", email="ada@x.y", hashed_password="x")
+    uploads = KnownUploadRepository(database)
+    answers = {
+        "erased": {"scans": [{"id": delivered, "patientName": "DOE^JANE"}]},
+        "other": {"scans": [{"id": str(uuid.uuid4()), "patientName": "ROE^RICHARD"}]},
+    }
+    for key, answer in answers.items():
+        uploads.claim(ada.id, key, "x")
+        uploads.settle(ada.id, key, answer)
+    uploads.claim(ada.id, "under way", "x")
+    care.delete(delivered, "ada")
+    erase(database, FileStore(tmp_path / "files", min_free_bytes=0), delivered, "ada")
+    assert uploads.claim(ada.id, "other", "x").answer == answers["other"]
+    assert [uploads.claim(ada.id, key, "x").mine for key in ("erased", "under way")] == [True, False]
