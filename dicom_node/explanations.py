@@ -49,7 +49,8 @@ def telling_slices(report: Report) -> bytes | None:
 class Explanations:
     """The handler of what follows a run. models_folder: where Keras files are looked up by their hashes.
 
-    give_way: blocks while a study waits.
+    write: a run's id, a name and bytes; raises where the run was erased (`late_files.write_late`). give_way: blocks
+    while a study waits.
     """
 
     def __init__(
@@ -58,23 +59,25 @@ class Explanations:
         files: FileStore,
         models: Callable[[], Models],
         models_folder: Path,
+        write: Callable[[str, str, bytes], object],
         give_way: Callable[[], None],
     ) -> None:
         self._files = files
         self._models = models
         self._models_folder = models_folder
+        self._write = write
         self._give_way = give_way
 
     def explain(self, run_id: str) -> None:
         """Write the pictures of a run. Never raises; may run twice and then does nothing."""
         try:
-            folder = self._files.run_folder(run_id)
+            folder = self._files.abspath(f"results/{run_id}")
             if (folder / ATTENTION).exists() or not (folder / TELLING).exists():
                 return
             told = json.loads((folder / REPORT).read_bytes())
             shown = [self._picture(run_id, told, stage, read) for stage, read in _telling(folder / TELLING)]
             listed = [one for one in shown if one is not None]
-            self._files.write_result(run_id, ATTENTION, json.dumps(listed, indent=1).encode())
+            self._write(run_id, ATTENTION, json.dumps(listed, indent=1).encode())
         except Exception as error:  # what explains a result must not cost anything
             log.warning("no explanation", run=run_id, error=type(error).__name__, exc_info=error)
 
@@ -90,7 +93,7 @@ class Explanations:
         stored = io.BytesIO()
         Image.fromarray(attention_picture(read.pixels, found.heat)).save(stored, "PNG")
         name = f"attention-{stage}.png"
-        self._files.write_result(run_id, name, stored.getvalue())
+        self._write(run_id, name, stored.getvalue())
         log.info("explained", run=run_id, stage=str(stage), method=found.method)
         return {
             "stage": str(stage),

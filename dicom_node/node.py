@@ -58,6 +58,7 @@ def build_worker(
     from dicom_node.follow_up import FollowUps
     from dicom_node.housekeeping import housekeeping_loops
     from dicom_node.intake import Intake, Jobs
+    from dicom_node.late_files import write_late
     from dicom_node.outward import build_deliverer, outward_loops, removals_of
     from dicom_node.run_composition import build_review_follow_up, build_steps, routing_of
     from dicom_node.viewing import Views
@@ -95,14 +96,17 @@ def build_worker(
         models=lambda: loaded["models"],
         stopping=lambda: engine.stopping,
     )
+    late = partial(write_late, store.scans, store.files)
     explanations = Explanations(
         files=store.files,
         models=lambda: loaded["models"],
         models_folder=config.models.folder,
+        write=late,
         give_way=comparisons.give_way,
     )
-
-    views = Views(scans=store.scans, studies=store.studies, files=store.files, give_way=comparisons.give_way)
+    views = Views(
+        scans=store.scans, studies=store.studies, files=store.files, write=late, give_way=comparisons.give_way
+    )
 
     def after_run(run_id: str) -> None:
         views.make(run_id)

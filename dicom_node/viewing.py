@@ -29,7 +29,10 @@ VIEWS = "views.json"
 
 
 class Views:
-    """The handler of what follows a run. give_way: blocks while a study waits."""
+    """The handler of what follows a run. give_way: blocks while a study waits.
+
+    write: a run's id, a name and bytes; raises where the run was erased (`late_files.write_late`).
+    """
 
     def __init__(
         self,
@@ -37,17 +40,19 @@ class Views:
         scans: ScanRepository,
         studies: StudyRepository,
         files: FileStore,
+        write: Callable[[str, str, bytes], object],
         give_way: Callable[[], None],
     ) -> None:
         self._scans = scans
         self._studies = studies
         self._files = files
+        self._write = write
         self._give_way = give_way
 
     def make(self, run_id: str) -> None:
         """Write `view-NAME.nii.gz` for each volume to look at. Never raises; may run twice and then does nothing."""
         try:
-            folder = self._files.run_folder(run_id)
+            folder = self._files.abspath(f"results/{run_id}")
             if (folder / VIEWS).exists() or not (folder / SPACE).exists():
                 return
             self._give_way()
@@ -59,9 +64,9 @@ class Views:
             space = StudySpace.from_bytes((folder / SPACE).read_bytes())
             names = []
             for name, greys in view_volumes(volumes, space, SeriesRole(told["reference_role"]), onto):
-                self._files.write_result(run_id, f"view-{name.lower()}.nii.gz", greys_bytes(greys, onto))
+                self._write(run_id, f"view-{name.lower()}.nii.gz", greys_bytes(greys, onto))
                 names.append(name)
                 self._give_way()
-            self._files.write_result(run_id, VIEWS, json.dumps(names).encode())
+            self._write(run_id, VIEWS, json.dumps(names).encode())
         except Exception as error:  # pictures for the page must not cost anything
             log.warning("no views", run=run_id, error=type(error).__name__, exc_info=error)

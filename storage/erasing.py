@@ -5,7 +5,6 @@ The audit trail points at that row. Cut off half way, it is done anew from the s
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -40,11 +39,9 @@ def erase(database: Database, files: FileStore, scan_id: str, by: str, clock: Cl
         scan = _deleted(session, scan_id)
         paths = _paths(session, scan)
         runs = list(session.scalars(select(Run.id).where(Run.scan_id == scan_id)))
-    for folder in (*(f"results/{run_id}" for run_id in runs), f"uploads/{scan_id}"):
-        path = files.abspath(folder)
-        with faults_named("erasing a folder", path):
-            if path.is_dir():
-                shutil.rmtree(path)
+    results = [f"results/{run_id}" for run_id in runs]
+    for folder in (*results, f"uploads/{scan_id}"):
+        files.remove_folder(folder)
     for relative in paths:
         path = files.abspath(relative)
         with faults_named("erasing a file", path):
@@ -69,7 +66,11 @@ def erase(database: Database, files: FileStore, scan_id: str, by: str, clock: Cl
         scan.erased_at = scan.updated_at = clock()
         add_event(session, scan_id, "erased", f"erased by {by}", scan.updated_at)
         session.flush()
-        return scan_row(*session.execute(scan_query().where(Scan.id == scan_id)).one())
+        erased = scan_row(*session.execute(scan_query().where(Scan.id == scan_id)).one())
+    for folder in results:
+        # What follows a run (views, pictures) may have found the run's row and written into its folder meanwhile.
+        files.remove_folder(folder)
+    return erased
 
 
 def _deleted(session: Session, scan_id: str) -> Scan:

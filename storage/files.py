@@ -218,6 +218,14 @@ class FileStore:
                 return False
         return True
 
+    def remove_folder(self, relative: str) -> None:
+        """Remove results/<run> or uploads/<scan> with all in it, where it is there. Raises UnsafePath, StorageFault."""
+        folder = self.abspath(relative)
+        if folder.parent not in (self.root / "results", self.root / "uploads"):
+            raise UnsafePath("only the folder of a run or of an upload is removed")
+        with faults_named("removing a folder", folder):
+            shutil.rmtree(folder, onerror=_unless_gone)
+
     def free_bytes(self) -> int:
         """What an ordinary user may still write. Raises StorageFault."""
         with faults_named("asking for free space", self.root):
@@ -269,3 +277,8 @@ class FileStore:
         with self._lasting_lock:
             self._lasting.add(folder)
         return folder
+
+
+def _unless_gone(_function: object, _path: str, caught: tuple[type[BaseException], BaseException, object]) -> None:
+    if not isinstance(caught[1], FileNotFoundError):
+        raise caught[1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from pipeline.models.protocols import Models
 from pipeline.report import ModelIdentity, ReadSlice, Report, Stage
 from pipeline.report_json import report_to_dict
 from pipeline.volume import SeriesRole
+from storage.errors import NotFound
 from storage.files import FileStore
 from tests.mr_series import mr_series
 from tests.report_builders import full_report, report_without_models
@@ -75,10 +78,17 @@ def models_of(report: Report) -> Models:
     )
 
 
-def explanations(files: FileStore, models: Models, give_way: object = None) -> Explanations:
+def explanations(
+    files: FileStore,
+    models: Models,
+    give_way: object = None,
+    write: Callable[[str, str, bytes], object] | None = None,
+) -> Explanations:
     waits = give_way if callable(give_way) else lambda: None
     folder = files.root.parent / "models"
-    return Explanations(files=files, models=lambda: models, models_folder=folder, give_way=waits)
+    return Explanations(
+        files=files, models=lambda: models, models_folder=folder, write=write or files.write_result, give_way=waits
+    )
 
 
 def test_each_classifier_gets_a_picture_of_its_most_telling_slice(files: FileStore) -> None:
@@ -134,3 +144,16 @@ def test_damaged_slices_cost_nothing(files: FileStore) -> None:
     (folder / TELLING).write_bytes(b"cut off")
     explanations(files, models_of(report)).explain("run")
     assert not (folder / ATTENTION).exists()
+
+
+def test_a_run_that_was_erased_meanwhile_gets_no_picture(files: FileStore) -> None:
+    report = telling_report()
+    folder = left(files, report)
+
+    def erased(run_id: str, name: str, data: bytes) -> None:
+        raise NotFound("run", run_id)
+
+    explanations(files, models_of(report), lambda: shutil.rmtree(folder, ignore_errors=True), erased).explain("run")
+    assert not folder.exists()
+    explanations(files, models_of(report)).explain("run")  # nor is its folder made again
+    assert not folder.exists()

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from dicom_node.late_files import write_late
 from dicom_node.viewing import SPACE, VIEWS, Views
 from pipeline.nifti import save_volume
 from pipeline.study_space import StudySpace
 from pipeline.volume import Grid, SeriesRole, Volume
 from storage.database import Database, upgrade
+from storage.erasing import erase
+from storage.errors import NotFound
 from storage.files import FileStore
 from storage.lifecycle import ScanEvent
+from storage.scan_care import ScanCareRepository
 from storage.scans import ScanRepository
 from storage.studies import StudyRepository
-from storage.vocabulary import Source
+from storage.vocabulary import RunState, Source
 
 GRID = Grid(shape=(5, 6, 7), affine=np.diag([2.0, 2.0, 2.0, 1.0]))
 
@@ -46,12 +52,22 @@ class Case:
         (self.folder / SPACE).write_bytes(space.to_bytes())
         self.waited = 0
 
-    def make(self) -> None:
+    def make(self, while_waiting: Callable[[], object] = lambda: None) -> None:
         def give_way() -> None:
             self.waited += 1
+            while_waiting()
 
-        studies = StudyRepository(self.database)
-        Views(scans=self.scans, studies=studies, files=self.files, give_way=give_way).make(self.run.id)
+        studies, write = StudyRepository(self.database), partial(write_late, self.scans, self.files)
+        views = Views(scans=self.scans, studies=studies, files=self.files, write=write, give_way=give_way)
+        views.make(self.run.id)
+
+    def erase(self) -> None:
+        scan_id = self.run.scan_id
+        for event in (ScanEvent.ANALYSED, ScanEvent.REPORTED, ScanEvent.DELIVERED):
+            self.scans.apply_event(scan_id, event)
+        self.scans.finish_run(self.run.id, RunState.DONE)
+        ScanCareRepository(self.database).delete(scan_id, "ada")
+        erase(self.database, self.files, scan_id, "ada")
 
 
 @pytest.fixture
@@ -78,3 +94,44 @@ def test_a_run_whose_images_are_gone_stays_as_it_is(case: Case) -> None:
         path.unlink()
     case.make()
     assert not list(case.folder.glob("view*"))
+
+
+@pytest.mark.parametrize("waits", [1, 2, 4])
+def test_nothing_is_written_of_a_scan_that_is_erased_while_it_waits(case: Case, waits: int) -> None:
+    def erased_meanwhile() -> None:
+        if case.waited == waits:
+            case.erase()
+
+    case.make(erased_meanwhile)
+    assert case.waited == waits
+    assert not case.folder.exists()
+    case.make()
+    assert not case.folder.exists()
+
+
+def test_what_is_written_just_after_the_rows_went_is_removed_again(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = case.files.write_result
+
+    def erased_before(run_id: str, name: str, data: bytes) -> str:
+        case.erase()
+        return write(run_id, name, data)
+
+    monkeypatch.setattr(case.files, "write_result", erased_before)
+    with pytest.raises(NotFound):
+        write_late(case.scans, case.files, case.run.id, "view.nii.gz", b"a brain")
+    assert not case.folder.exists()
+
+
+def test_what_is_written_just_before_the_rows_go_goes_with_them(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    remove, late = case.files.remove_folder, [b"a brain"]
+
+    def written_behind(relative: str) -> None:
+        remove(relative)
+        while late and relative.startswith("results/"):
+            write_late(case.scans, case.files, case.run.id, "view.nii.gz", late.pop())
+            assert case.folder.exists()
+
+    monkeypatch.setattr(case.files, "remove_folder", written_behind)
+    case.erase()
+    assert late == []
+    assert not case.folder.exists()

@@ -337,3 +337,14 @@ def test_processes_that_leave_one_note_together_leave_one_of_them(files: FileSto
         list(pool.map(leave, notes))
     assert (files.root / "note.json").read_bytes() in notes
     assert everything(files) == ["note.json"]
+
+
+def test_only_the_folder_of_a_run_or_an_upload_is_removed_and_only_where_it_is(files: FileStore) -> None:
+    files.write_result("run-1", "seg.dcm", b"data")
+    kept = receive(files, b"data")
+    for folder in ("results/run-1", "results/run-1", "uploads/none"):
+        files.remove_folder(folder)
+    for folder in ("results", "studies", str(Path(kept).parent), "results/a/b"):
+        with pytest.raises(UnsafePath):
+            files.remove_folder(folder)
+    assert everything(files) == [kept]
