@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -62,12 +63,14 @@ def write_replacing(path: Path, data: bytes, spool: Path) -> None:
         try:
             handle = os.open(spool, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE)
             try:
+                # Held until the file has its name: a sweep of the spool takes what nobody holds.
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.fchmod(handle, FILE_MODE)
                 write_all(handle, data)
                 os.fsync(handle)
+                os.replace(spool, path)
             finally:
                 os.close(handle)
-            os.replace(spool, path)
         except OSError:
             with suppress(OSError):
                 spool.unlink()

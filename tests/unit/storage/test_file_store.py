@@ -272,6 +272,20 @@ def test_a_sweep_takes_what_a_killed_process_left_and_spares_what_is_in_use(
         assert everything(files) == [f"spool/{ours.path.name}"]
 
 
+def test_a_sweep_spares_what_is_about_to_be_put_in_place(files: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, swept = os.replace, []
+
+    def replace_after_a_sweep(source: Path, target: Path) -> None:
+        swept.append(FileStore(files.root).sweep())
+        replace(source, target)
+
+    monkeypatch.setattr(durable.os, "replace", replace_after_a_sweep)
+    path = files.write_result("run-1", "seg.dcm", b"data")
+    files.write_note("models.json", b"{}")
+    assert swept == [0, 0]
+    assert everything(files) == ["models.json", path]
+
+
 def test_orphans_are_received_files_without_a_row(files: FileStore) -> None:
     known = receive(files, b"with a row")
     orphan = receive(files, b"without", ("1.2", "1.2.3", "1.2.3.9"))
