@@ -18,6 +18,7 @@ from pydicom.valuerep import DA, TM
 from dicom_node.result_kinds import ResultKind
 from dicom_node.results.codes import PERSON, REJECTED_FOR_QUALITY
 from dicom_node.results.encoded import EncodedObject
+from dicom_node.results.source_images import without_identity
 from dicom_node.results.stamp import EQUIPMENT_NAME, IDENTITY_KEYWORDS, SERIES_DESCRIPTION_PREFIX, plain_text
 from dicom_node.results.time_zones import time_zone
 from dicom_node.uids import derive_uid
@@ -54,6 +55,8 @@ def rejection_note(rejected: Sequence[Dataset], rejection: Rejection) -> Encoded
         raise ValueError("a rejection note refers to at least one object")
     objects = sorted(rejected, key=lambda dataset: str(dataset.SOPInstanceUID))
     uids = [str(dataset.SOPInstanceUID) for dataset in objects]
+    # The constructors refuse sexes, dates and times that are in real headers; the true ones are copied back below.
+    cleaned = [without_identity(dataset) for dataset in objects]
     local = rejection.at.astimezone(time_zone(first) or UTC).replace(microsecond=0, tzinfo=None)
     observer = None
     if rejection.observer:
@@ -63,10 +66,10 @@ def rejection_note(rejected: Sequence[Dataset], rejection: Rejection) -> Encoded
         observer = hd.sr.ObserverContext(observer_type=PERSON, observer_identifying_attributes=person)
     sentence = f"Results of {EQUIPMENT_NAME} (research use only), rejected by a person who reviewed them."
     dataset = hd.ko.KeyObjectSelectionDocument(
-        evidence=objects,
+        evidence=cleaned,
         content=hd.ko.KeyObjectSelection(
             document_title=REJECTED_FOR_QUALITY,
-            referenced_objects=objects,
+            referenced_objects=cleaned,
             observer_person_context=observer,
             description=plain_text(f"{sentence} {rejection.reason}".strip()),
         ),

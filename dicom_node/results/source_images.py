@@ -37,7 +37,7 @@ def source_images(reference: ReferenceSeries) -> list[Dataset]:
     """
     if reference.multi_frame:
         return [_multi_frame(reference)]
-    images = [_without_identity(dataset) for dataset in reference.datasets]
+    images = [without_identity(dataset) for dataset in reference.datasets]
     for image in images:
         # highdicom wants the orientations equal to the last digit; the evidence has held them to the grid.
         _replace(image, "ImageOrientationPatient", images[0].ImageOrientationPatient)
@@ -48,7 +48,7 @@ def source_images(reference: ReferenceSeries) -> list[Dataset]:
 
 def evidence_images(reference: ReferenceSeries) -> list[Dataset]:
     """Every instance of the reference series, without identity: what a report lists."""
-    return [_without_identity(dataset) for dataset in reference.datasets]
+    return [without_identity(dataset) for dataset in reference.datasets]
 
 
 def restore_references(result: Dataset, reference: ReferenceSeries) -> None:
@@ -80,7 +80,7 @@ def reference_to(dataset: Dataset) -> Dataset:
 
 
 def _multi_frame(reference: ReferenceSeries) -> Dataset:
-    image = _without_identity(reference.first)
+    image = without_identity(reference.first)
     used = [copy.deepcopy(reference.frame_groups(k)) for k in range(len(reference.slices))]
     shared = copy.deepcopy(reference.first.SharedFunctionalGroupsSequence[0])
     for keyword in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
@@ -95,7 +95,8 @@ def _multi_frame(reference: ReferenceSeries) -> Dataset:
     return image
 
 
-def _without_identity(dataset: Dataset) -> Dataset:
+def without_identity(dataset: Dataset) -> Dataset:
+    """A copy that shares its elements with `dataset`, but for identity: emptied, or left out where that may be."""
     # Raw elements are taken as they are: decoding all of a header would stop at any odd value in it.
     elements = {tag: element for tag, element in dataset.items() if tag not in _EMPTIED}
     for tag, empty in _EMPTIED.items():

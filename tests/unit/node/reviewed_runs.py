@@ -35,9 +35,15 @@ def opened_store(root: Path, clock: Clock = utc_now) -> Iterator[Store]:
         opened.database.close()
 
 
-def done(store: Store) -> str:
-    """A run that is done with its objects on disk; the viewer SR has a defect by OHIF's profile."""
+def done(store: Store, **identity: str) -> str:
+    """A run that is done with its objects on disk; the viewer SR has a defect by OHIF's profile.
+
+    identity: values by keyword that the source's headers hold instead of the usual ones.
+    """
     series = mr_series()
+    for dataset in series.datasets:
+        for keyword, value in identity.items():
+            setattr(dataset, keyword, value)
     scan = store.scans.create_upload(Source.UPLOAD_NIFTI, user_id=None)
     store.scans.apply_event(scan.id, ScanEvent.COMPLETE)
     run = store.scans.start_run(scan.id, ["a"])

@@ -91,6 +91,47 @@ def test_a_note_names_what_was_sent_and_goes_where_notes_are_asked_for(
     assert store.reviews.to_carry_out() == []
 
 
+# As real headers have them; reading and writing them pydicom warns, and the library's constructors refuse them.
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("PatientSex", "U"),
+        ("PatientSex", "X"),
+        ("PatientBirthDate", "19700000"),
+        ("PatientBirthDate", "00000000"),
+        ("StudyDate", "20260000"),
+        ("StudyTime", "12:30:00"),
+    ],
+)
+def test_a_note_has_the_sources_identity_whatever_that_holds(
+    store: Store, clock: SteppedClock, keyword: str, value: str
+) -> None:
+    run_id = done(store, **{keyword: value})
+    owed(store, run_id, "SEG", "SR")
+    send(store, "SEG", "SR")
+    (note,) = rejected(store, run_id, clock)
+    dataset = dcmread(store.files.abspath(note.path))
+    assert dataset[keyword].value == value
+    assert dataset.PatientID == "ID-7"
+    assert store.reviews.to_carry_out() == []
+
+
+def test_a_review_that_cannot_be_followed_up_keeps_no_later_one_waiting(
+    store: Store, clock: SteppedClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = done(store), done(store, StudyInstanceUID="1.2.826.99")
+    for run_id in (first, second):
+        owed(store, run_id, "SEG", "SR")
+    send(store, "SEG", "SR")
+    broken = next(row for row in store.results.of_run(first) if row.kind == "SEG")
+    store.files.abspath(broken.path).write_bytes(b"not DICOM")
+    assert rejected(store, first, clock) == []
+    assert len(rejected(store, second, clock)) == 1
+    assert [review.run_id for review in store.reviews.to_carry_out()] == [first]
+    assert first in capsys.readouterr().out
+
+
 def test_rows_and_results_call_it_the_same() -> None:
     assert KIND == REJECTION_NOTE
 
