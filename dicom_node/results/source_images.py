@@ -8,6 +8,7 @@ copied verbatim from the true headers afterwards (`stamp.finish`).
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -41,8 +42,7 @@ def source_images(reference: ReferenceSeries) -> list[Dataset]:
     for image in images:
         # highdicom wants the orientations equal to the last digit; the evidence has held them to the grid.
         _replace(image, "ImageOrientationPatient", images[0].ImageOrientationPatient)
-        if not image.get("SliceThickness"):
-            _replace(image, "SliceThickness", reference.grid.spacing_mm[2])
+        _mend_lengths(image, reference.grid.spacing_mm[2])
     return images
 
 
@@ -86,9 +86,7 @@ def _multi_frame(reference: ReferenceSeries) -> Dataset:
     for keyword in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
         if keyword not in shared:
             setattr(shared, keyword, copy.deepcopy(used[0][keyword].value))
-    measures = shared.PixelMeasuresSequence[0]
-    if not measures.get("SliceThickness"):
-        measures.SliceThickness = reference.grid.spacing_mm[2]
+    _mend_lengths(shared.PixelMeasuresSequence[0], reference.grid.spacing_mm[2])
     _replace(image, "SharedFunctionalGroupsSequence", [shared])
     _replace(image, "PerFrameFunctionalGroupsSequence", used)
     _replace(image, "NumberOfFrames", len(used))
@@ -103,10 +101,27 @@ def without_identity(dataset: Dataset) -> Dataset:
         if empty is not None:
             # An own one: setting an attribute of a dataset writes into its element.
             elements[tag] = DataElement(tag, empty, None)
-    image = Dataset(elements)
-    if "SpacingBetweenSlices" in image and not image.SpacingBetweenSlices:
-        del image.SpacingBetweenSlices
-    return image
+    return Dataset(elements)
+
+
+def _mend_lengths(item: Dataset, spacing_mm: float) -> None:
+    """Give what holds the pixel measures a slice thickness and no unusable slice spacing, in place.
+
+    Our grid follows from the positions: these two may hold anything and the series is read all the same.
+    """
+    if not _length(item, "SliceThickness"):
+        _replace(item, "SliceThickness", spacing_mm)
+    if not _length(item, "SpacingBetweenSlices"):
+        item.pop("SpacingBetweenSlices", None)
+
+
+def _length(item: Dataset, keyword: str) -> float | None:
+    """In mm; None where it is absent, empty, no number or not finite."""
+    try:
+        value = float(item.get(keyword) or 0.0)
+    except (TypeError, ValueError):  # several values; decoding text that is no number
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _replace(image: Dataset, keyword: str, value: object) -> None:

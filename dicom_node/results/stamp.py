@@ -194,7 +194,7 @@ def finish(dataset: Dataset, reference: ReferenceSeries, stamp: RunStamp) -> Non
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = DA(moment.date()), TM(moment.time())
     if "DateOfSecondaryCapture" in dataset:
         dataset.DateOfSecondaryCapture, dataset.TimeOfSecondaryCapture = DA(moment.date()), TM(moment.time())
-    if source.get("TimezoneOffsetFromUTC"):
+    if time_zone(source) is not None:  # else our times are not in it
         dataset.TimezoneOffsetFromUTC = source.TimezoneOffsetFromUTC
     for item in dataset.get("ContributingEquipmentSequence", []):
         # The library states itself with the moment of the call.

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from io import BytesIO
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from dicom_node.results.encoders import encode_all
 from dicom_node.results.stamp import IDENTITY_KEYWORDS
+from dicom_node.results.time_zones import time_zone
+from dicom_node.results.written_report import subject_of
 from tests.mr_series import MrSeries, mr_series
 from tests.report_builders import STAMP, evidence_of, full_report
 
@@ -121,3 +126,48 @@ def test_times_are_in_the_sources_time_zone_where_it_states_one() -> None:
         assert dataset.TimezoneOffsetFromUTC == "-0330"
         assert (dataset.ContentDate, dataset.ContentTime) == ("20260303", "213203")
         assert (dataset.SeriesDate, dataset.InstanceCreationTime) == ("20260303", "213203")
+
+
+def as_received(series: MrSeries, keyword: str, value: bytes) -> MrSeries:
+    """The series as it comes from files in which an attribute has this value, undecoded."""
+    tag, vr = Tag(keyword), dictionary_VR(keyword)
+    read = as_read(series)
+    for dataset in read.datasets:
+        holders = [dataset]
+        if "PerFrameFunctionalGroupsSequence" in dataset and vr == "DS":
+            holders = [frame.PixelMeasuresSequence[0] for frame in dataset.PerFrameFunctionalGroupsSequence]
+        for holder in holders:
+            holder[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
+    return read
+
+
+@pytest.mark.parametrize(
+    "value", [b"01:00 ", b"+1:00 ", b"UTC+1 ", b"+2500 ", b"+0199 ", b"+01:00", b"+0100\\+0200 ", b""]
+)
+def test_a_time_zone_that_is_none_counts_as_absent(value: bytes) -> None:
+    series = as_received(mr_series(), "TimezoneOffsetFromUTC", value)
+    for result in encode_all(full_report(series.grid), evidence_of(series), STAMP):
+        dataset = dcmread(BytesIO(result.to_bytes()))
+        assert "TimezoneOffsetFromUTC" not in dataset
+        assert (dataset.ContentDate, dataset.ContentTime) == ("20260304", "050607")
+    assert subject_of(series.datasets[0], STAMP).analysed_at == datetime(2026, 3, 4, 5, 6, 7)
+
+
+@pytest.mark.parametrize(
+    ("value", "hours"), [("+1400", 14.0), ("-1200", -12.0), ("+0530", 5.5), ("+1401", None), ("0100", None)]
+)
+def test_time_zones_are_within_fourteen_hours(value: str, hours: float | None) -> None:
+    dataset = Dataset()
+    dataset.TimezoneOffsetFromUTC = value
+    assert time_zone(dataset) == (None if hours is None else timezone(timedelta(hours=hours)))
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+@pytest.mark.parametrize("enhanced", [False, True])
+@pytest.mark.parametrize("keyword", ["SliceThickness", "SpacingBetweenSlices"])
+@pytest.mark.parametrize("value", [b"5mm ", b"1,5 ", b"nan ", b"1\\2 ", b"0 ", b""])
+def test_lengths_that_are_no_numbers_stop_nothing(value: bytes, keyword: str, enhanced: bool) -> None:
+    series = as_received(mr_series(enhanced=enhanced), keyword, value)
+    seg, _ = encode_all(full_report(series.grid), evidence_of(series), STAMP)
+    measures = seg.dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert measures.SliceThickness == 3.0
