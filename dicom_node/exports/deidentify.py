@@ -72,7 +72,8 @@ def deidentified(source: Dataset, pseudonyms: Pseudonyms, description: str) -> D
     Raises:
         IdentityInPixels: annotation is burned in.
     """
-    if source.get("BurnedInAnnotation") == "YES":
+    # However it is written: what keeps such a series out of every role reads it as tolerantly.
+    if "YES" in str(source.get("BurnedInAnnotation")).upper():
         raise IdentityInPixels("annotation is burned into the pixels")
     made = _copied(source, _OWN if source.SOPClassUID == SegmentationStorage else _IMAGE, pseudonyms)
     for keyword in _EMPTY:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -54,14 +55,14 @@ def write_research(scan: ExportScan, out: Path) -> list[Path]:
 
 
 def _fill(archive: zipfile.ZipFile, scan: ExportScan, sources: ExportSources, who: Pseudonyms) -> None:
-    dropped = 0
-    for name, data in _dicom(sources, who):
-        dropped += data is None
+    dropped: Counter[str] = Counter()
+    for folder, name, data in _dicom(sources, who):
+        dropped[folder] += data is None
         if data is not None:
             _put(archive, name, data)
-    for name, made in _nifti(scan, sources):
+    for name, made in _nifti(scan, sources, +dropped):
         _put(archive, name, made)
-    told = json.dumps(_told(scan, who, dropped), indent=1, allow_nan=False)
+    told = json.dumps(_told(scan, who, +dropped), indent=1, allow_nan=False)
     _put(archive, "report.json", told.encode())
 
 
@@ -72,24 +73,29 @@ def _patient(scan: ExportScan) -> str:
     return f"{scan.issuer_of_patient_id}\n{scan.patient_id.strip()}"
 
 
-def _dicom(sources: ExportSources, who: Pseudonyms) -> Iterator[tuple[str, bytes | None]]:
-    """Name and bytes of each image and segmentation; None for what says that its pixels hold text of the patient."""
+def _dicom(sources: ExportSources, who: Pseudonyms) -> Iterator[tuple[str, str, bytes | None]]:
+    """Role (or SEG), name and bytes of each image; None for what says that its pixels hold text of the patient."""
     for folder, paths in (*sources.series.items(), ("SEG", sources.segmentations)):
         for number, path in enumerate(paths, 1):
             try:
                 made = deidentified(dcmread(path), who, folder)
             except IdentityInPixels:
-                yield f"dicom/{folder}/{number:04d}.dcm", None
+                yield folder, f"dicom/{folder}/{number:04d}.dcm", None
                 continue
             file = BytesIO()
             made.save_as(file, enforce_file_format=True)
-            yield f"dicom/{folder}/{number:04d}.dcm", file.getvalue()
+            yield folder, f"dicom/{folder}/{number:04d}.dcm", file.getvalue()
 
 
-def _nifti(scan: ExportScan, sources: ExportSources) -> Iterator[tuple[str, bytes]]:
-    """The volumes on their own grids, and the labels on the reference's; headers are written anew."""
+def _nifti(scan: ExportScan, sources: ExportSources, dropped: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """The volumes on their own grids, and the labels on the reference's; headers are written anew.
+
+    dropped: the roles of which an image says that its pixels hold text; their volumes hold the same pixels.
+    """
     with tempfile.TemporaryDirectory(prefix="btn-research-") as folder:
         for role, volume in sources.volumes().items():
+            if role.value in dropped:
+                continue
             path = Path(folder) / f"{role.value}.nii.gz"
             save_volume(path, volume)
             yield f"nifti/{path.name}", path.read_bytes()
@@ -99,7 +105,7 @@ def _nifti(scan: ExportScan, sources: ExportSources) -> Iterator[tuple[str, byte
             yield f"nifti/{path.name}", path.read_bytes()
 
 
-def _told(scan: ExportScan, who: Pseudonyms, dropped: int) -> dict[str, Any]:
+def _told(scan: ExportScan, who: Pseudonyms, dropped: Mapping[str, int]) -> dict[str, Any]:
     """The report's numbers and codes; no text that was composed of what came in."""
     report = scan.report
     findings = [part for part in (report.detection, report.tumour_type) if isinstance(part, Finding)]
@@ -109,7 +115,8 @@ def _told(scan: ExportScan, who: Pseudonyms, dropped: int) -> dict[str, Any]:
         "study_date_shifted": who.day(scan.study_date.replace("-", "")),
         "notice": report.notice,
         "faces": "not removed: a head in three dimensions can be recognised",
-        "images_left_out": dropped,
+        "images_left_out": sum(dropped.values()),
+        "volumes_left_out": [role.value for role in report.roles if role.value in dropped],
         "roles": [role.value for role in report.roles],
         "reference_role": report.reference_role.value,
         "findings": [

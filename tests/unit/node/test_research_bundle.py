@@ -164,14 +164,17 @@ def test_a_patient_keeps_pseudonym_and_intervals_and_only_under_one_key(scan: Ex
     assert len(nobody) == 3
 
 
+# "yes" is no value of CS, so pydicom warns; intake reads it as YES all the same.
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+@pytest.mark.parametrize("said", ["YES", "yes"])
 def test_the_same_scan_gives_the_same_bundle_and_pixels_with_text_stay_out(
-    scan: ExportScan, bundle: Path, tmp_path: Path
+    scan: ExportScan, bundle: Path, tmp_path: Path, said: str
 ) -> None:
     (again,) = export([scan], ["research"], tmp_path / "a")
     assert again.read_bytes() == bundle.read_bytes()
     assert scan.sources is not None
     burned = dcmread(scan.sources.series["T1CE"][0])
-    burned.BurnedInAnnotation = "YES"
+    burned.BurnedInAnnotation = said
     burned.file_meta = FileMetaDataset(burned.file_meta)
     path = tmp_path / "burned.dcm"
     burned.save_as(path, enforce_file_format=True)
@@ -179,7 +182,14 @@ def test_the_same_scan_gives_the_same_bundle_and_pixels_with_text_stay_out(
     marked = replace(scan, sources=replace(scan.sources, series=series))
     (made,) = export([marked], ["research"], tmp_path / "b")
     found = entries(made)
-    assert ("dicom/T1CE/0001.dcm" in found, json.loads(found["report.json"])["images_left_out"]) == (False, 1)
+    told = json.loads(found["report.json"])
+    assert ("dicom/T1CE/0001.dcm" in found, told["images_left_out"]) == (False, 1)
+    assert "dicom/T1CE/0002.dcm" in found
+    # The volume holds the same pixels; the labels are ours.
+    assert [name for name in found if name.startswith("nifti/")] == ["nifti/labels.nii.gz"]
+    assert told["volumes_left_out"] == ["T1CE"]
+    whole = json.loads(entries(bundle)["report.json"])
+    assert (whole["images_left_out"], whole["volumes_left_out"]) == (0, [])
 
 
 def test_the_key_is_made_once_and_is_the_owners_alone(tmp_path: Path) -> None:
