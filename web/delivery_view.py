@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from storage.circuits import CircuitRow
 from storage.commitments import CommitmentRow
 from storage.deliveries import DeliveryRow
 from storage.pacs_answers import PacsAnswerRow, PacsStudy
 from storage.scan_rows import ScanRow
-from storage.vocabulary import CommitmentState, DeliveryState
+from storage.vocabulary import REJECTION_NOTE, CommitmentState, DeliveryState
 from web.context import WebContext
 from web.outward_schemas import (
     CircuitOut,
@@ -25,6 +27,17 @@ from web.outward_schemas import (
 _UNKEPT = (CommitmentState.FAILED, CommitmentState.UNCONFIRMED)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """Of a scan's results: the destinations that took any, and those from which a review withdrew any before sending.
+
+    A destination may be in both. Both in the order in which they were first owed something.
+    """
+
+    took: tuple[str, ...]
+    withdrawn: tuple[str, ...]
+
+
 def deliveries_of(context: WebContext, scan_id: str) -> list[DeliveryOut]:
     """Return the deliveries of a scan, oldest first."""
     commitments = context.commitments.of_scan(scan_id)
@@ -33,6 +46,16 @@ def deliveries_of(context: WebContext, scan_id: str) -> list[DeliveryOut]:
         _delivery_out(row, commitments.get(row.id), circuits.get(row.destination))
         for row in context.deliveries.of_scan(scan_id)
     ]
+
+
+def reached(deliveries: Sequence[DeliveryOut]) -> Reached:
+    """Who took results. deliveries: of all runs, oldest first; a later run's object stands for an earlier run's."""
+    results = [one for one in deliveries if one.kind != REJECTION_NOTE]
+    latest = {(one.destination, one.kind): one.state for one in results}
+    return Reached(
+        took=tuple(dict.fromkeys(one.destination for one in results if one.state == DeliveryState.SENT)),
+        withdrawn=tuple(dict.fromkeys(to for (to, _), state in latest.items() if state == DeliveryState.WITHDRAWN)),
+    )
 
 
 def can_resend(row: DeliveryRow, commitment: CommitmentRow | None) -> bool:

@@ -12,6 +12,7 @@ from storage.vocabulary import Role
 from web import reviews
 from web.attention_view import attention_views
 from web.context import WebContext
+from web.delivery_view import reached
 from web.dependencies import Session
 from web.exporting import ExportKind
 from web.files import DOWNLOADS
@@ -57,6 +58,7 @@ def scan_page(
         code=code,
         here="scans",
         scan=shown,
+        reached=reached(shown.deliveries),
         error="",
         ended=row.status in END_STATES,
         result=result_view(row.results) if row.results else None,

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from storage.lifecycle import END_STATES, ScanState
 from web import scan_requests
+from web.delivery_view import reached
 from web.dependencies import Context
 from web.pages import Visitor, check_csrf, refuse_cross_site, render
 from web.problems import Problem
@@ -116,8 +117,15 @@ def scan_state(
     row = scan_requests.find_scan(context, scan_id)
     if row.status.value != seen:
         return Response(status_code=204, headers={"HX-Refresh": "true"})
+    shown = detail(context, row)
     return render(
-        request, context, "scan_state.html", session, scan=detail(context, row), ended=row.status in END_STATES
+        request,
+        context,
+        "scan_state.html",
+        session,
+        scan=shown,
+        reached=reached(shown.deliveries),
+        ended=row.status in END_STATES,
     )
 
 

@@ -15,8 +15,11 @@ from storage.deliveries import DeliveryRepository
 from storage.lifecycle import ScanEvent
 from storage.pacs_answers import PacsAnswerRepository, PacsSeries, PacsStudy
 from storage.requests import RequestRepository
+from storage.reviews import ReviewRepository
 from storage.scan_rows import ScanRow
-from storage.vocabulary import PacsAnswerState, RequestKind
+from storage.vocabulary import DeliveryState, PacsAnswerState, RequestKind, ReviewVerdict, Role, RunState, Source
+from web.delivery_view import Reached, reached
+from web.outward_schemas import DeliveryOut
 
 
 @pytest.fixture
@@ -131,3 +134,75 @@ def test_what_the_pacs_says_stands_beside_what_is_here(
     text = client.get(f"/scans/{scan.id}").text
     assert "another patient: nothing it says is used" in text
     assert "PACS says" not in text
+
+
+def delivered(node: Any, scan: ScanRow, *sent: str, reject: bool = False) -> ScanRow:
+    """A scan that ended so: its SEG owed to these and to ARCHIVE, sent to these, the rest withdrawn or given up."""
+    deliveries = DeliveryRepository(node.database, node.clock)
+    (first,) = deliveries.of_scan(scan.id)
+    for row in deliveries.owe(first.result_object_id, [*sent, "ARCHIVE"] if reject else sent):
+        if row.destination in sent:
+            deliveries.mark_sent(row.id)
+    if reject:
+        ReviewRepository(node.database, node.clock).add(
+            first.run_id, ReviewVerdict.REJECTED, comment="x", reviewer="ada"
+        )
+    done: ScanRow = node.scans.apply_event(scan.id, ScanEvent.DELIVERED)
+    return done
+
+
+def states(client: TestClient, scan: ScanRow) -> list[str]:
+    """What the page and its refresh say of a delivered scan."""
+    pages = [client.get(f"/scans/{scan.id}").text, client.get(f"/scans/{scan.id}/state?seen=delivered").text]
+    return [page.partition('id="scan-state"')[2].partition("</section>")[0] for page in pages]
+
+
+def test_the_page_names_who_took_the_results(node: Any, browser: Callable[..., TestClient], scan: ScanRow) -> None:
+    delivered(node, scan, "PACS", "VNA")
+    for said in states(browser(node, Role.DOCTOR), scan):
+        assert "Results were delivered to PACS, VNA." in said
+        assert "withdrew" not in said
+
+
+def test_the_page_says_what_a_review_withdrew(node: Any, browser: Callable[..., TestClient], scan: ScanRow) -> None:
+    delivered(node, scan, "PACS", reject=True)
+    for said in states(browser(node, Role.DOCTOR), scan):
+        assert "Results were delivered to PACS." in said
+        assert "A review withdrew what had not been sent to ARCHIVE." in said
+
+
+def test_the_page_claims_no_delivery_where_no_destination_is(node: Any, browser: Callable[..., TestClient]) -> None:
+    scan = node.scans.create_upload(Source.UPLOAD_NIFTI, user_id=None)
+    node.scans.apply_event(scan.id, ScanEvent.COMPLETE)
+    run = node.scans.start_run(scan.id, ["a"])
+    node.scans.finish_run(run.id, RunState.DONE)
+    for event in (ScanEvent.ANALYSED, ScanEvent.REPORTED, ScanEvent.DELIVERED):
+        node.scans.apply_event(scan.id, event)
+    for said in states(browser(node, Role.DOCTOR), scan):
+        assert "No destination is owed results." in said
+        assert "delivered to" not in said
+
+
+def test_a_later_runs_object_stands_for_one_that_was_withdrawn() -> None:
+    def one(destination: str, kind: str, state: DeliveryState) -> DeliveryOut:
+        return DeliveryOut(
+            id=1,
+            destination=destination,
+            kind=kind,
+            state=state.value,
+            attempts=0,
+            next_attempt_at=None,
+            held_until=None,
+            last_error="",
+            sent_at=None,
+            can_resend=False,
+            commitment=None,
+        )
+
+    sent, withdrawn = DeliveryState.SENT, DeliveryState.WITHDRAWN
+    rows = [one("A", "SEG", withdrawn), one("A", "SR", sent), one("A", "SR", withdrawn), one("B", "SEG", withdrawn)]
+    assert reached(rows) == Reached(took=("A",), withdrawn=("A", "B"))
+    assert reached([*rows, one("B", "SEG", sent), one("A", "SEG", sent), one("A", "SR", sent)]) == Reached(
+        took=("A", "B"), withdrawn=()
+    )
+    assert reached([one("A", "SEG", sent), one("A", "REJECTION", withdrawn)]) == Reached(took=("A",), withdrawn=())
