@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 
 import numpy as np
 
+from dicom_node.follow_up_notes import NO_EARLIER
 from dicom_node.run_inputs import REPORT, SEGMENTATION
 from dicom_node.uids import derive_uid
 from pipeline.followup import FollowUp
@@ -64,7 +65,7 @@ class FollowUps:
         if not study.patient_id.strip():
             note = "not compared: the study has no Patient ID"
         else:
-            note = "" if earlier else "no earlier study of this patient has been analysed here"
+            note = "" if earlier else NO_EARLIER
         # The study's own UID: a lesion's identity must not change when the study is analysed again.
         owner = (study.patient_id, study.issuer_of_patient_id) if study.patient_id.strip() else ("", "")
         return followed(

@@ -18,6 +18,7 @@ import structlog
 from dicom_node.engine import Step
 from dicom_node.explanations import TELLING, telling_slices
 from dicom_node.follow_up import REFERENCE, FollowUps
+from dicom_node.follow_up_notes import FAILED
 from dicom_node.inbound.study_facts import role_records, study_facts
 from dicom_node.intake import error_fields
 from dicom_node.kept_analysis import EVIDENCE, read_analysis
@@ -142,7 +143,7 @@ class RunSteps:
         except Exception as error:  # files of years ago, in whatever state: they must not stop today's study
             log.error("not compared", run=run.id, exc_info=error)
             text = f"The earlier studies of this patient could not be compared: {type(error).__name__}."
-            return replace(report, flags=(*report.flags, Flag(code="follow-up-failed", text=text)))
+            return replace(report, flags=(*report.flags, Flag(code=FAILED, text=text)))
         if compared.follow_up is not None and unmeasured(compared) is None:
             self._follow_ups.keep(run.id, compared.follow_up)
         return compared

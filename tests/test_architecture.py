@@ -66,6 +66,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "dicom_node.errors",
         "dicom_node.uids",
         "dicom_node.result_kinds",
+        "dicom_node.follow_up_notes",
     ),
     "dicom_node.outbound": ("storage", "dicom_node.errors", "dicom_node.uids", "dicom_node.commitment"),
     "dicom_node.phantom": ("pipeline.volume", "dicom_node.errors", "dicom_node.uids"),

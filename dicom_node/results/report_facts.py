@@ -13,6 +13,7 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.valuerep import PersonName
 
+from dicom_node.follow_up_notes import FAILED, NO_EARLIER
 from dicom_node.results.evidence import HistoryPoint
 from dicom_node.results.pictures import Panel, labels_of, three_planes
 from pipeline.anatomy import Place
@@ -37,7 +38,10 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportFacts:
-    """What the templates lay out. Texts are plain; the templates escape them."""
+    """What the templates lay out. Texts are plain; the templates escape them.
+
+    no_history: stands in place of the curve where the history makes none.
+    """
 
     words: dict[str, Any]
     identity: tuple[tuple[str, str], ...]
@@ -52,6 +56,7 @@ class ReportFacts:
     pictures: tuple[tuple[str, Panel], ...]
     legend: tuple[tuple[str, tuple[int, int, int]], ...]
     history: tuple[HistoryPoint, ...]
+    no_history: str
     response: tuple[str, ...]
     prognosis: tuple[str, ...]
     notice: str
@@ -86,6 +91,7 @@ def report_facts(
         ),
         legend=tuple((words["names"].get(label.name, label.name), rgb) for label, rgb in LABEL_COLOURS.items()),
         history=tuple(history) or _visits(report),
+        no_history=words[_why_no_history(report)],
         response=tuple(_response(report, say)),
         prognosis=tuple(_prognosis(report, say)),
         notice=words["notice"],
@@ -261,6 +267,13 @@ def _visits(report: Report) -> tuple[HistoryPoint, ...]:
     if followed is None:
         return ()
     return tuple(HistoryPoint(study_date=f"{v.day:%Y%m%d}", volumes_ml=v.volumes_ml) for v in followed.visits)
+
+
+def _why_no_history(report: Report) -> str:
+    """The key of what is true where no curve is drawn; that no earlier analysis is known only where it was looked."""
+    if report.follow_up is not None and report.follow_up.note == NO_EARLIER:
+        return "no_history"
+    return "not_comparable" if any(flag.code == FAILED for flag in report.flags) else "not_compared"
 
 
 def _response(report: Report, say: _Words) -> list[str]:

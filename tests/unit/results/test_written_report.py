@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from io import BytesIO
 from pathlib import Path
 
@@ -14,13 +15,16 @@ import pytest
 from PIL import Image
 from pydicom import Dataset, dcmread
 
+from dicom_node.follow_up_notes import FAILED, NO_EARLIER
 from dicom_node.results.encoders import encode_all
 from dicom_node.results.evidence import HistoryPoint
+from dicom_node.results.report_facts import report_facts
 from dicom_node.results.report_language import LanguageUnusable, load_language
-from dicom_node.results.report_templates import TemplateUnusable
+from dicom_node.results.report_templates import TemplateUnusable, fill
 from dicom_node.results.stamp import EncodingOptions
 from dicom_node.results.written_report import WrittenReport, subject_of, write_report
 from pipeline import measured, measurements
+from pipeline.followup import FollowUp, Visit
 from pipeline.longitudinal.response import PRODUCTS, VOLUMES
 from pipeline.overlay import LABEL_COLOURS
 from pipeline.report import Flag, Label, Measurement, Segmentation, SkipCode, Skipped, Stage
@@ -109,8 +113,6 @@ def test_the_picture_in_the_pdf_is_coloured_where_the_tumour_is(
 
 
 def _pictures(case: Case) -> list[tuple[str, object]]:
-    from dicom_node.results.report_facts import report_facts
-
     subject = subject_of(None, STAMP)
     facts = report_facts(case.report, subject, case.evidence.volume, (), load_language(EncodingOptions()))
     return list(facts.pictures)  # type: ignore[arg-type]
@@ -229,3 +231,35 @@ def test_what_is_measured_and_suggested_has_german_names_and_a_count_is_a_whole_
     assert "Zahl der Herde, Gesamter Tumor 2 " in html
     assert "Keine: kein Modell installiert." in html
     assert "None: no model installed." in written(asked).html
+
+
+VISIT = Visit(key="r1", study_uid="1.2", day=date(2026, 3, 4), volumes_ml={"WT": 1.0})
+FAILED_FLAG = Flag(code=FAILED, text="The earlier studies of this patient could not be compared: OSError.")
+
+
+@pytest.mark.parametrize(
+    ("follow_up", "flags", "key"),
+    [
+        (FollowUp(visits=(VISIT,), note=NO_EARLIER), (), "no_history"),
+        (None, (), "not_compared"),  # switched off, an upload, or a study without a date
+        (None, (FAILED_FLAG,), "not_comparable"),
+        (FollowUp(visits=(VISIT,), note="not compared: the study has no Patient ID"), (), "not_compared"),
+        (
+            FollowUp(visits=(VISIT,), note="not compared: the study of 2025-01-02 cannot be laid on this one"),
+            (),
+            "not_compared",
+        ),
+    ],
+)
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_no_earlier_analysis_is_said_to_be_known_only_where_it_was_looked_for(
+    case: Case, follow_up: FollowUp | None, flags: tuple[Flag, ...], key: str, language: str
+) -> None:
+    options = EncodingOptions(language=language)
+    words = load_language(options)
+    report = replace(case.report, follow_up=follow_up, flags=flags)
+    facts = report_facts(report, subject_of(None, STAMP), None, (), words)
+    for name in ("report.html", "report.xml"):
+        made = fill(name, facts, options)
+        told = {one for one in ("no_history", "not_compared", "not_comparable") if words[one] in made}
+        assert told == {key}, name
