@@ -280,9 +280,10 @@ class RunSteps:
                     self._reviews.hold_back(result.id, [destination])
                 else:
                     self._deliveries.owe(result.id, [destination])
-        self._reviews.supersede(run_id)
         timings = json.loads((folder / REPORT).read_bytes()).get("timings", [])
         self._scans.finish_run(run_id, RunState.DONE, {timing["stage"]: timing["seconds"] for timing in timings})
+        # Only a run that is done takes the place of those before it.
+        self._reviews.supersede(run_id)
         self._scans.apply_event_once(run.scan_id, ScanEvent.REPORTED, "results are ready to be sent")
         self._scans.set_progress(run.scan_id, 95, "deliver")
         log.info("run done", scan=run.scan_id, run=run_id)

@@ -74,9 +74,12 @@ def hold_back(session: Session, result_object_id: int, destinations: Iterable[st
 
 
 def supersede(session: Session, scan: Scan, run: Run) -> int:
-    """Of the runs before this one, send nothing any more that waits for a review; how many objects."""
-    query = _deliveries(Run.scan_id == scan.id, Run.number < run.number)
-    waiting = session.scalars(query.where(Delivery.state == DeliveryState.WAITING.value)).all()
+    """Of the other runs, send nothing any more that waits for a review, and let this one's wait again; how many."""
+    of_scan = _deliveries(Run.scan_id == scan.id)
+    for own in session.scalars(of_scan.where(Run.id == run.id, Delivery.last_error == SUPERSEDED)):
+        own.state, own.last_error = DeliveryState.WAITING.value, ""
+    others = of_scan.where(Run.id != run.id)
+    waiting = session.scalars(others.where(Delivery.state == DeliveryState.WAITING.value)).all()
     for delivery in waiting:
         delivery.state, delivery.last_error = DeliveryState.REPLACED.value, SUPERSEDED
     return len(waiting)

@@ -106,7 +106,7 @@ class ReviewRepository:
         )
 
     def supersede(self, run_id: str) -> int:
-        """Of the runs before this one, send nothing any more that waits for a review; how many objects."""
+        """Of the other runs, send nothing any more that waits for a review, and let this one's wait again; how many."""
         return self._database.run(
             lambda session: review_consequences.supersede(session, *_scan_and_run(session, run_id))
         )
@@ -140,6 +140,12 @@ class ReviewRepository:
 def rejected_runs() -> Select[str]:
     """The ids of runs whose results a radiologist rejected."""
     return select(Review.run_id).where(Review.replaced_at.is_(None), Review.verdict == ReviewVerdict.REJECTED.value)
+
+
+def withheld_runs() -> Select[str]:
+    """The ids of runs of which nothing is to be sent as a radiologist rejected their results, or put them on hold."""
+    withheld = [ReviewVerdict.REJECTED.value, ReviewVerdict.ON_HOLD.value]
+    return select(Review.run_id).where(Review.replaced_at.is_(None), Review.verdict.in_(withheld))
 
 
 def _scan_and_run(session: Session, run_id: str) -> tuple[Scan, Run]:

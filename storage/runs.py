@@ -1,4 +1,4 @@
-"""Analysis runs: inputs frozen once, and one run for one set of inputs."""
+"""Analysis runs: inputs frozen once, and one run for one set of inputs until another's results took its place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from storage.lifecycle import ScanEvent, ScanState
+from storage.lifecycle import ScanEvent, ScanState, next_state
+from storage.review_consequences import supersede
+from storage.review_tables import Review
+from storage.reviews import withheld_runs
 from storage.rows import detached
 from storage.tables import Run
 from storage.transitions import locked_scan, move
@@ -55,18 +58,43 @@ def inputs_digest(inputs: Sequence[str], model_digest: str, priors: Sequence[str
     return hashlib.sha256(json.dumps([sorted(set(inputs)), told]).encode()).hexdigest()
 
 
+def run_of(session: Session, scan_id: str, digest: str) -> tuple[Run | None, str]:
+    """The run these inputs lead to, None where it has yet to be made, and the digest that it has or is to have.
+
+    Where another run was done after the latest of these inputs, its results took the place of theirs wherever they were
+    sent: a new run sends what is to take the place of those. One that a review withholds stands whatever was done
+    after it, so that its results do not leave as another run's.
+    """
+    query = select(Run.id, Run.number, Run.state, Run.inputs_digest).where(Run.scan_id == scan_id)
+    runs = session.execute(query.order_by(Run.number)).all()
+    digests = {digest, *(_repeated(digest, run.number) for run in runs)}
+    same = next((run for run in reversed(runs) if run.inputs_digest in digests), None)
+    if same is None:
+        return None, digest
+    last_done = max((run.number for run in runs if run.state == RunState.DONE), default=0)
+    if last_done > same.number and session.scalar(withheld_runs().where(Review.run_id == same.id)) is None:
+        return None, _repeated(digest, last_done)
+    return session.get_one(Run, same.id), same.inputs_digest
+
+
+def _repeated(digest: str, after: int) -> str:
+    """The digest of a run that repeats one of this digest after the scan's run of that number."""
+    return hashlib.sha256(f"{digest};after={after}".encode()).hexdigest()
+
+
 def open_run(
     session: Session, scan_id: str, inputs: Sequence[str], model_digest: str, now: datetime, priors: Sequence[str] = ()
 ) -> RunRow:
     """See `ScanRepository.start_run`."""
     scan = locked_scan(session, scan_id)
-    digest = inputs_digest(inputs, model_digest, priors)
-    run = session.scalars(select(Run).where(Run.scan_id == scan_id, Run.inputs_digest == digest)).one_or_none()
-    if run is not None and run.state == RunState.DONE:
-        # Inputs a, then b, then a again: the page must show what belongs to a.
-        scan.run, scan.results, scan.finding = run.number, run.results, None
-        return run_row(run)
+    run, digest = run_of(session, scan_id, inputs_digest(inputs, model_digest, priors))
     if run is not None and scan.status != ScanState.READY and scan.run == run.number:
+        return run_row(run)
+    if run is not None and run.state == RunState.DONE:
+        next_state(ScanState(scan.status), ScanEvent.UNCHANGED)  # one that came late does not change what is shown
+        # Inputs a, then b whose run failed, then a again: the page must show what belongs to a.
+        scan.run, scan.results, scan.finding = run.number, run.results, None
+        supersede(session, scan, run)
         return run_row(run)
     move(session, scan, ScanEvent.START, "analysis started", now, {"inputs": len(set(inputs)), "digest": digest})
     if run is None:

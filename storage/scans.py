@@ -15,7 +15,7 @@ from storage.columns import UtcDateTime
 from storage.database import Database
 from storage.errors import NotFound
 from storage.lifecycle import ScanEvent, ScanState, targets
-from storage.runs import RunRow, inputs_digest, open_run, run_row
+from storage.runs import RunRow, inputs_digest, open_run, run_of, run_row
 from storage.scan_pages import LinePage, Order, ScanFilter, ScanPage, read_lines, read_page
 from storage.scan_rows import ScanRow, scan_query, scan_row
 from storage.tables import Run, Scan, Study
@@ -179,7 +179,8 @@ class ScanRepository:
         """Freeze the inputs and take the scan: `ready` becomes `analysing` in the same transaction.
 
         The same inputs and `model_digest` give the same run: one that is running or failed is taken up again, one
-        that is done is returned as it is (apply `unchanged`) and the scan shows its results again.
+        that is done is returned as it is (apply `unchanged`), the scan shows its results again and what waits of other
+        runs is not sent any more. Where another run was done since, a new one is made, unless a review withholds it.
 
         Args:
             inputs: SOP Instance UIDs, in any order.
@@ -198,13 +199,9 @@ class ScanRepository:
         self, scan_id: str, inputs: Sequence[str], model_digest: str = "", priors: Sequence[str] = ()
     ) -> bool:
         """True where a run of just these is done: `start_run` would return it and analyse nothing."""
-        query = select(Run.id).where(
-            Run.scan_id == scan_id,
-            Run.inputs_digest == inputs_digest(inputs, model_digest, priors),
-            Run.state == RunState.DONE.value,
-        )
         with self._database.read() as session:
-            return session.scalar(query) is not None
+            run, _ = run_of(session, scan_id, inputs_digest(inputs, model_digest, priors))
+            return run is not None and run.state == RunState.DONE
 
     def finish_run(self, run_id: str, state: RunState, timings: dict[str, float] | None = None) -> RunRow:
         """Close a run as done or failed. A run that is done stays done. Raises NotFound."""

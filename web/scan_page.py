@@ -21,7 +21,7 @@ from web.images import REFERENCE_FILE
 from web.pages import render
 from web.result_view import result_view
 from web.scan_requests import find_scan
-from web.scan_view import detail, last_finished_run
+from web.scan_view import detail, shown_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def scan_page(
     """
     row = find_scan(context, scan_id)
     shown = detail(context, row)
-    run = last_finished_run(context, scan_id)
+    run = shown_run(context, row)
     return render(
         request,
         context,

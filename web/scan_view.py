@@ -1,4 +1,4 @@
-"""Scans as the API and the pages show them, gathered from rows and from the files of the last finished run."""
+"""Scans as the API and the pages show them, gathered from rows and from the files of the run they show."""
 
 from __future__ import annotations
 
@@ -66,17 +66,20 @@ def page_json(items: Sequence[Mapping[str, Any]], next_cursor: str | None) -> by
     return orjson.dumps({"items": items, "nextCursor": next_cursor}, option=orjson.OPT_UTC_Z)
 
 
-def last_finished_run(context: WebContext, scan_id: str) -> RunRow | None:
-    """Return the newest run that is done, None before the first."""
-    done = [run for run in context.scans.runs_of(scan_id) if run.state is RunState.DONE]
-    return max(done, key=lambda run: run.ended_at or run.started_at, default=None)
+def shown_run(context: WebContext, scan: ScanRow) -> RunRow | None:
+    """Return the run whose results the scan shows, None before one is done.
+
+    While another run is under way, and where it failed, those of the latest that is done are still shown.
+    """
+    done = [run for run in context.scans.runs_of(scan.id) if run.state is RunState.DONE]
+    return max(done, key=lambda run: (run.number == scan.run, run.number), default=None)
 
 
 def detail(context: WebContext, scan: ScanRow) -> ScanDetail:
     """Return one scan with its series, deliveries, events and files."""
     series = series_of(context, scan)
     filled = {one.role for one in series} if scan.study_instance_uid else set(scan.modalities)
-    run = last_finished_run(context, scan.id)
+    run = shown_run(context, scan)
     return ScanDetail(
         **_summary_fields(scan),
         results=scan.results,

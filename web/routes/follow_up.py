@@ -14,7 +14,7 @@ from web.problems import Problem, documented
 from web.routes.images import SliceIndex
 from web.routes.scans import ScanId
 from web.scan_requests import find_scan
-from web.scan_view import last_finished_run
+from web.scan_view import shown_run
 from web.trail import record_view
 
 router = APIRouter(prefix="/api/scans", tags=["images"])
@@ -38,9 +38,9 @@ def earlier_slice(
     opacity: Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)] = 0.45,
 ) -> Response:
     """Return the reference series and segmentation of an earlier visit, laid on one slice of this scan, as PNG."""
-    find_scan(context, scan_id)
+    scan = find_scan(context, scan_id)
     find_scan(context, earlier_id)
-    run = last_finished_run(context, scan_id)
+    run = shown_run(context, scan)
     visits = earlier_visits(context, run.id) if run else []
     visit = next((one for one in visits if one.scan_id == earlier_id), None)
     if run is None or visit is None:

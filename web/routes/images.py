@@ -19,7 +19,7 @@ from web.files import DOWNLOADS, download_path
 from web.images import REFERENCE_FILE, NoImages, NoSuchSlice, ViewVolume, shown_series, volume_file
 from web.problems import Problem, documented
 from web.routes.scans import ScanId
-from web.scan_view import last_finished_run
+from web.scan_view import shown_run
 from web.schemas import AxisOut, ImagesOut
 from web.trail import record, record_view
 
@@ -40,8 +40,7 @@ ShownSeries = Annotated[SeriesRole | None, Query(description="Which series to sh
 
 
 def _run(context: WebContext, scan_id: str) -> RunRow:
-    scan_requests.find_scan(context, scan_id)
-    run = last_finished_run(context, scan_id)
+    run = shown_run(context, scan_requests.find_scan(context, scan_id))
     if run is None:
         raise Problem(404, "no-result", "This scan has no finished analysis yet.")
     return run

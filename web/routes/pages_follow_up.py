@@ -14,7 +14,7 @@ from web.images import NoImages
 from web.pages import Visitor, render
 from web.routes.scans import ScanId
 from web.scan_requests import find_scan
-from web.scan_view import last_finished_run
+from web.scan_view import shown_run
 from web.trail import record
 
 router = APIRouter(include_in_schema=False)
@@ -34,7 +34,7 @@ def follow_up_page(
     """Show a scan among the earlier visits of its patient."""
     scan = find_scan(context, scan_id)
     record(context, request, "view-scan", user=session.user, scan_id=scan_id, what="follow-up")
-    run = last_finished_run(context, scan_id)
+    run = shown_run(context, scan)
     follow_up = follow_up_of(scan.results)
     others = earlier_visits(context, run.id) if run else []
     planes = None

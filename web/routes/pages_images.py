@@ -14,7 +14,7 @@ from web.pages import Visitor, render
 from web.problems import Problem
 from web.routes.scans import ScanId
 from web.scan_requests import find_scan
-from web.scan_view import last_finished_run
+from web.scan_view import shown_run
 from web.trail import record_view
 
 router = APIRouter(include_in_schema=False)
@@ -36,7 +36,7 @@ def images_page(
 ) -> Response:
     """Show three slices, counted from 1."""
     scan = find_scan(context, scan_id)
-    run = last_finished_run(context, scan_id)
+    run = shown_run(context, scan)
     record_view(context, request, "view-images", user=session.user, scan_id=scan_id)
     try:
         if run is None:

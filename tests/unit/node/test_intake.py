@@ -213,6 +213,22 @@ def test_a_late_series_amends_and_the_study_sent_again_does_not(bench: Bench) ->
     assert [run.number for run in bench.scans.runs_of(scan.id)] == [1, 2]
 
 
+def test_an_override_taken_back_is_analysed_once_more_and_a_second_retry_is_not(bench: Bench) -> None:
+    bench.receive(*whole_study())
+    scan = bench.after(30)
+    uid = bench.studies.scan_facts(scan.id).series[0].series_instance_uid
+    for role in ("T2", None):
+        bench.deliver(scan)
+        bench.requests.add(scan.id, RequestKind.ROLE_OVERRIDE, {"roles": {uid: role}, "by": "ada"})
+        scan = bench.after(5)
+        assert scan.status is ScanState.ANALYSING
+    bench.deliver(scan)
+    bench.requests.add(scan.id, RequestKind.RETRY)
+    scan = bench.after(5)
+    assert (scan.status, scan.run) == (ScanState.DELIVERING, 3)
+    assert [run.number for run in bench.submitted] == [1, 2, 3]
+
+
 def test_series_without_a_telling_header_wait_for_their_images_to_be_looked_at(bench: Bench) -> None:
     """They neither make the study ineligible nor are they left out of what the result depends on."""
     datasets = whole_study()

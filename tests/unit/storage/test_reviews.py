@@ -139,6 +139,26 @@ def test_a_later_run_takes_the_place_of_one_that_waits(
     assert raised.value.field == "run"
 
 
+def test_what_a_review_withholds_stands_after_another_run_and_waits_again(
+    reviews: ReviewRepository, outbox: DeliveryRepository, results: ResultRepository, scans: ScanRepository, ready: str
+) -> None:
+    first = done(scans, ready)
+    reviews.hold_back(results.upsert(record(first)).id, ["pacs"])
+    reviews.add(first, ON_HOLD, comment="motion?", reviewer="ada")
+    scans.apply_event(ready, ScanEvent.RETRY)
+    second = done(scans, ready, "1.2.3.2")
+    reviews.hold_back(results.upsert(record(second, 2)).id, ["pacs"])
+    assert (reviews.supersede(second), states(outbox, ready)) == (1, [DeliveryState.REPLACED, WAITING])
+    scans.apply_event(ready, ScanEvent.REVIEW)
+    scans.apply_event(ready, ScanEvent.RETRY)
+    # The override that led to the second is taken back: what is on hold is not sent as another run's.
+    assert scans.start_run(ready, ["1.2.3.1"]).id == first
+    assert (scans.get(ready).run, states(outbox, ready)) == (1, [WAITING, DeliveryState.REPLACED])
+    scans.apply_event(ready, ScanEvent.UNCHANGED)
+    reviews.add(first, ACCEPTED, reviewer="ada")
+    assert states(outbox, ready) == [OWED, DeliveryState.REPLACED]
+
+
 def test_a_run_that_has_not_ended_cannot_be_reviewed(
     reviews: ReviewRepository, scans: ScanRepository, ready: str
 ) -> None:

@@ -10,7 +10,7 @@ from storage.audit import AuditRepository
 from storage.database import Database
 from storage.errors import ImpossibleTransition, NotFound
 from storage.lifecycle import ScanEvent, ScanState
-from storage.runs import inputs_digest
+from storage.runs import RunRow, inputs_digest
 from storage.scans import ScanRepository
 from storage.studies import InstanceRecord, StudyRepository
 from storage.transitions import locked_scan, move
@@ -140,15 +140,14 @@ def test_the_same_study_sent_twice_has_one_result(
     assert scans.finish_run(first.id, RunState.FAILED).state is RunState.DONE
     for event in TO_DELIVERED:
         scans.apply_event(ready, event)
-    # a late series leads to a second run, then the first inputs once more (an override taken back)
+    # a late series leads to a second run, which fails, then the first inputs once more (an override taken back)
     studies.record_instance(instance(4, series_instance_uid="1.2.4"))
     scans.apply_event(ready, ScanEvent.COMPLETE)
     second = scans.start_run(ready, [*UIDS, "1.2.3.4"], "m")
     assert second.id == f"{ready}-2"
     scans.set_results(ready, {"n": 2})
-    scans.finish_run(second.id, RunState.DONE)
-    for event in TO_DELIVERED:
-        scans.apply_event(ready, event)
+    scans.finish_run(second.id, RunState.FAILED)
+    scans.apply_event(ready, ScanEvent.FAIL)
     scans.apply_event(ready, ScanEvent.RETRY)
     same = scans.start_run(ready, UIDS, "m")
     assert (same.id, same.state, same.claimed) == (first.id, RunState.DONE, False)
@@ -158,6 +157,49 @@ def test_the_same_study_sent_twice_has_one_result(
     scans.apply_event(ready, ScanEvent.DELIVERED)
     scans.apply_event(ready, ScanEvent.RETRY)
     assert scans.start_run(ready, UIDS, "other models").number == 3
+
+
+def done(scans: ScanRepository, scan_id: str, digest: str) -> RunRow:
+    """The run of these inputs, made where it has to be, and delivered; the scan is ready again."""
+    run = scans.start_run(scan_id, UIDS, digest)
+    scans.finish_run(run.id, RunState.DONE)
+    for event in TO_DELIVERED if run.claimed else (ScanEvent.UNCHANGED, ScanEvent.DELIVERED):
+        scans.apply_event(scan_id, event)
+    scans.apply_event(scan_id, ScanEvent.RETRY)
+    return run
+
+
+def test_what_another_run_took_the_place_of_is_made_anew_once(scans: ScanRepository, ready: str) -> None:
+    """Models rolled back, or an override taken back: what was sent last must be what holds."""
+    made = [done(scans, ready, digest) for digest in "aabaaba"]
+    assert [(run.number, run.claimed) for run in made] == [
+        (1, True), (1, False), (2, True), (3, True), (3, False), (4, True), (5, True),
+    ]  # fmt: skip
+    assert len({run.inputs_digest for run in scans.runs_of(ready)}) == 5
+    assert (scans.has_result(ready, UIDS, "a"), scans.has_result(ready, UIDS, "b")) == (True, False)
+    assert [run.number for run in scans.runs_of(ready)] == [1, 2, 3, 4, 5]
+
+
+def test_a_repeated_run_that_failed_is_taken_up_again(scans: ScanRepository, ready: str) -> None:
+    for digest in "ab":
+        done(scans, ready, digest)
+    run = scans.start_run(ready, UIDS, "a")
+    scans.finish_run(run.id, RunState.FAILED)
+    for event in (ScanEvent.FAIL, ScanEvent.RETRY):
+        scans.apply_event(ready, event)
+    again = scans.start_run(ready, UIDS, "a")
+    assert (again.id, again.number, again.claimed) == (run.id, 3, True)
+
+
+def test_a_worker_that_comes_late_does_not_change_what_is_shown(scans: ScanRepository, ready: str) -> None:
+    run = scans.start_run(ready, UIDS, "a")
+    scans.finish_run(run.id, RunState.DONE)
+    for event in (*TO_DELIVERED, ScanEvent.RETRY):
+        scans.apply_event(ready, event)
+    assert scans.start_run(ready, UIDS, "b").number == 2
+    with pytest.raises(ImpossibleTransition):
+        scans.start_run(ready, UIDS, "a")
+    assert scans.get(ready).run == 2
 
 
 def test_an_unknown_run_is_named(scans: ScanRepository) -> None:

@@ -13,12 +13,33 @@ from pipeline.nifti import greys_bytes, save_labels, save_volume
 from pipeline.overlay import Plane
 from pipeline.report import ModelIdentity, Segmentation
 from pipeline.volume import Grid, Volume
+from storage.lifecycle import ScanEvent
+from storage.reviews import ReviewRepository
+from storage.vocabulary import ReviewVerdict, RunState
 from web.images import NoImages, SliceRenderer, load_run_images
 
 
 def pixels(answer: Any) -> np.ndarray[Any, Any]:
     assert answer.headers["content-type"] == "image/png"
     return np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB")).astype(int)
+
+
+def test_images_and_files_are_those_of_the_run_whose_results_are_shown(node: Any, client: TestClient) -> None:
+    """A run that a radiologist rejected stands again after the role override that led to another was taken back."""
+    scan, headers = node.finished(), node.bearer(client)
+    ReviewRepository(node.database, node.clock).add(f"{scan.id}-1", ReviewVerdict.REJECTED, reviewer="ada")
+    for event in (ScanEvent.FAIL, ScanEvent.RETRY):
+        node.scans.apply_event(scan.id, event)
+    node.clock.forward(minutes=5)
+    second = node.scans.start_run(scan.id, ["1.2.3.1.2"])
+    assert client.get(f"/api/scans/{scan.id}/images", headers=headers).status_code == 200  # the first one's meanwhile
+    node.scans.finish_run(second.id, RunState.DONE)
+    assert client.get(f"/api/scans/{scan.id}/images", headers=headers).status_code == 404
+    for event in (ScanEvent.FAIL, ScanEvent.RETRY):
+        node.scans.apply_event(scan.id, event)
+    node.scans.start_run(scan.id, ["1.2.3.1.1"])
+    assert client.get(f"/api/scans/{scan.id}/images", headers=headers).status_code == 200
+    assert "segmentation.nii.gz" in str(client.get(f"/api/scans/{scan.id}", headers=headers).json()["downloads"])
 
 
 def test_slices_come_as_png_with_and_without_the_overlay(node: Any, client: TestClient) -> None:
