@@ -19,7 +19,7 @@ from dicom_node.inbound.unfiled import Unfiled, unfiled
 from dicom_node.study_rows import candidate_instances
 from storage.clock import Clock
 from storage.deliveries import DeliveryRepository
-from storage.errors import ImpossibleTransition, NotFound
+from storage.errors import Conflict, ImpossibleTransition, NotFound
 from storage.files import FileStore
 from storage.lifecycle import OPEN_STATES, TRANSITIONS, ScanEvent, ScanState
 from storage.receivers import ReceiverRow
@@ -233,7 +233,7 @@ class Intake:
     def _resend(self, scan: ScanRow, request: RequestRow) -> None:
         try:
             delivery = self._deliveries.owe_once_more(int(request.payload["delivery_id"]))
-        except NotFound:
+        except (NotFound, Conflict):  # gone, or a review withholds it by now
             log.info("request has no meaning now", scan=scan.id, kind=str(request.kind))
             return
         self._try_destination(delivery.destination)

@@ -13,9 +13,10 @@ from storage.clock import Clock, utc_now
 from storage.columns import one_line
 from storage.database import Database
 from storage.outward_tables import Commitment, CommitmentTransaction
+from storage.reviews import rejected_runs
 from storage.rows import detached
-from storage.tables import Delivery, ResultObject, Run
-from storage.vocabulary import CommitmentState, DeliveryState
+from storage.tables import Delivery, ResultObject, Run, Scan
+from storage.vocabulary import REJECTION_NOTE, CommitmentState, DeliveryState
 
 #: A denied object is sent anew this often before the denial is shown as final.
 MOST_RESENDS = 1
@@ -123,7 +124,7 @@ class CommitmentRepository:
         """Apply a report. May come late, twice, and for a request that was repeated since.
 
         A commitment counts from any of our transactions with that destination; a denial from the latest alone. The
-        first denial of an object has it sent again, the next ends it as failed.
+        first denial of an object has it sent again, the next ends it as failed, as does any of what a review rejected.
 
         Args:
             committed: SOP Instance UIDs. failed: SOP Instance UID to a reason of one line.
@@ -133,6 +134,7 @@ class CommitmentRepository:
             transaction = session.get(CommitmentTransaction, transaction_uid)
             if transaction is None:
                 return Settled(known=False)
+            rejected = _rejected(session, failed)
             query = (
                 select(Commitment, Delivery, ResultObject.sop_instance_uid)
                 .join(Delivery, Commitment.delivery_id == Delivery.id)
@@ -148,7 +150,7 @@ class CommitmentRepository:
             for row, delivery, uid in session.execute(query):
                 if uid in failed:
                     if row.transaction_uid == transaction_uid and row.state != CommitmentState.FAILED:
-                        counts[_deny(row, delivery, failed[uid], now)] += 1
+                        counts[_deny(row, delivery, failed[uid], now, again=uid not in rejected)] += 1
                 else:
                     row.state, row.reason, row.ended_at = CommitmentState.COMMITTED.value, "", now
                     counts["committed"] += 1
@@ -193,9 +195,18 @@ def owe_commitment(session: Session, delivery_id: int, now: datetime) -> None:
     row.state, row.next_attempt_at, row.created_at, row.ended_at = CommitmentState.OWED.value, now, now, None
 
 
-def _deny(row: Commitment, delivery: Delivery, reason: str, now: datetime) -> str:
+def _rejected(session: Session, uids: Collection[str]) -> set[str]:
+    """Those of the SOP Instance UIDs that a review rejected: a PACS that heeds it has them no more, and denies them."""
+    made = select(ResultObject.sop_instance_uid).join(Run).where(ResultObject.sop_instance_uid.in_([*uids]))
+    # A review locks the scan: it waits for the end of this transaction, or this sees what it decided.
+    scans = select(Scan.id).join(Run).join(ResultObject).where(ResultObject.sop_instance_uid.in_([*uids]))
+    session.execute(scans.order_by(Scan.id).with_for_update(of=Scan)).all()
+    return set(session.scalars(made.where(ResultObject.kind != REJECTION_NOTE, Run.id.in_(rejected_runs()))))
+
+
+def _deny(row: Commitment, delivery: Delivery, reason: str, now: datetime, *, again: bool) -> str:
     row.reason = one_line(reason)
-    if row.resends < MOST_RESENDS and delivery.state == DeliveryState.SENT.value:
+    if again and row.resends < MOST_RESENDS and delivery.state == DeliveryState.SENT.value:
         row.resends += 1
         row.state, row.transaction_uid = CommitmentState.OWED.value, None
         delivery.state, delivery.next_attempt_at = DeliveryState.OWED.value, now

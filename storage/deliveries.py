@@ -6,17 +6,19 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from storage.clock import Clock, utc_now
 from storage.columns import one_line
 from storage.commitments import owe_commitment
 from storage.database import Database
-from storage.errors import NotFound
+from storage.errors import Conflict, NotFound
+from storage.reviews import withheld_runs
 from storage.rows import detached
 from storage.tables import Delivery, ResultObject, Run
-from storage.vocabulary import DeliveryState
+from storage.transitions import locked_scan
+from storage.vocabulary import REJECTION_NOTE, DeliveryState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,20 +168,33 @@ class DeliveryRepository:
             return _rows(session, _query().where(Delivery.id == delivery_id))[0]
 
     def owe_again(self, scan_id: str) -> int:
-        """Owe anew what destinations refused for this scan (a person asked for it); how many rows."""
-        query = select(Delivery).join(ResultObject).join(Run).where(Run.scan_id == scan_id)
+        """Owe anew what destinations refused for this scan (a person asked for it); how many rows.
+
+        Nothing of a run that a review withholds. Raises NotFound.
+        """
+        query = select(Delivery).join(ResultObject).join(Run).where(Run.scan_id == scan_id, _may_leave())
         with self._database.write() as session:
+            locked_scan(session, scan_id)  # a review waits for this, or this sees what it decided
             refused = list(session.scalars(query.where(Delivery.state == DeliveryState.FAILED.value)))
             for delivery in refused:
                 delivery.state, delivery.next_attempt_at = DeliveryState.OWED.value, self._clock()
             return len(refused)
 
     def owe_once_more(self, delivery_id: int) -> DeliveryRow:
-        """Owe anew one object that was refused, or sent and not kept (a person asked for it). Raises NotFound."""
+        """Owe anew one object that was refused, or sent and not kept (a person asked for it).
+
+        Raises:
+            NotFound. Conflict: a review withholds what its run found ('review').
+        """
+        of_run = select(Run.scan_id).join(ResultObject).join(Delivery).where(Delivery.id == delivery_id)
         with self._database.write() as session:
-            delivery = session.get(Delivery, delivery_id, with_for_update=True)
-            if delivery is None:
+            scan_id = session.scalar(of_run)
+            if scan_id is None:
                 raise NotFound("delivery", delivery_id)
+            locked_scan(session, scan_id)
+            if session.scalar(of_run.where(_may_leave())) is None:
+                raise Conflict("a review withholds these results: accept them first", "review")
+            delivery = session.get_one(Delivery, delivery_id, with_for_update=True)
             delivery.state, delivery.next_attempt_at = DeliveryState.OWED.value, self._clock()
             delivery.created_at = self._clock()  # the days after which it is given up begin anew
             session.flush()
@@ -243,6 +258,11 @@ class DeliveryRepository:
         with self._database.read() as session:
             oldest = session.scalar(query)
         return None if oldest is None else max(timedelta(), (now or self._clock()) - oldest)
+
+
+def _may_leave() -> ColumnElement[bool]:
+    """The condition on a result object that no review withholds it; a rejection's own note always may."""
+    return or_(ResultObject.kind == REJECTION_NOTE, ResultObject.run_id.not_in(withheld_runs()))
 
 
 def _query() -> Select[Delivery, ResultObject, str]:

@@ -22,26 +22,31 @@ REJECTED = "rejected-in-review"
 #: Why a delivery that waited for a review is not sent any more.
 SUPERSEDED = "a later run's results took its place before it was reviewed"
 _WITHHELD = (DeliveryState.WAITING.value, DeliveryState.WITHDRAWN.value)
-_UNSENT = (DeliveryState.OWED.value, *_WITHHELD)
+_FAILED = DeliveryState.FAILED.value
+_UNSENT = (DeliveryState.OWED.value, _FAILED, *_WITHHELD)
 
 
 def follow(session: Session, scan: Scan, run: Run, verdict: ReviewVerdict, now: datetime) -> None:
-    """Put the run's unsent deliveries, and with them the scan, where the verdict wants them."""
+    """Put the run's unsent deliveries, and with them the scan, where the verdict wants them.
+
+    What a destination refused is withdrawn with the rest by a rejection; any other verdict leaves it to a person.
+    """
     unsent = or_(Delivery.state.in_(_UNSENT), Delivery.last_error == SUPERSEDED)
     of_run = _deliveries(Run.id == run.id, unsent).with_for_update(of=Delivery)
-    rows = session.scalars(of_run.where(ResultObject.kind != REJECTION_NOTE)).all()
+    rows = session.scalars(of_run.where(ResultObject.kind != REJECTION_NOTE, Delivery.state != _FAILED)).all()
     for note in session.scalars(of_run.where(ResultObject.kind == REJECTION_NOTE)):
         # A rejection writes a note of its own.
         note.state, note.last_error = DeliveryState.WITHDRAWN.value, "another review took the place of its own"
     state = ScanState(scan.status)
     if verdict is ReviewVerdict.ACCEPTED:
-        for row in rows:
-            if row.state != DeliveryState.OWED.value:
-                # The days after which it is given up begin now.
-                row.state, row.next_attempt_at, row.created_at, row.last_error = DeliveryState.OWED.value, now, now, ""
+        revived = [row for row in rows if row.state != DeliveryState.OWED.value]
+        for row in revived:
+            # The days after which it is given up begin now.
+            row.state, row.next_attempt_at, row.created_at, row.last_error = DeliveryState.OWED.value, now, now, ""
+        refused_before = bool(revived) and scan.failed_in == ScanState.DELIVERING
         if state is ScanState.AWAITING_REVIEW:
             move(session, scan, ScanEvent.APPROVE, "accepted in review", now, {})
-        elif state is ScanState.FAILED and scan.error_code == REJECTED:
+        elif state is ScanState.FAILED and (scan.error_code == REJECTED or refused_before):
             move(session, scan, ScanEvent.RESEND, "accepted in review after all", now, {})
     elif verdict is ReviewVerdict.ON_HOLD:
         for row in rows:
@@ -49,7 +54,10 @@ def follow(session: Session, scan: Scan, run: Run, verdict: ReviewVerdict, now: 
         if rows and state is ScanState.DELIVERING:
             move(session, scan, ScanEvent.REVIEW, "on hold: what is not sent yet waits for a review", now, {})
     else:
-        for row in rows:
+        refused = session.scalars(of_run.where(ResultObject.kind != REJECTION_NOTE, Delivery.state == _FAILED)).all()
+        for row in refused:
+            row.next_attempt_at = now  # nobody is sending it, so that a rejection note need not wait for it
+        for row in (*rows, *refused):
             row.state, row.last_error = DeliveryState.WITHDRAWN.value, "rejected in review"
         if state is ScanState.AWAITING_REVIEW:
             _reject(session, scan, now)

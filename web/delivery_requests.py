@@ -7,7 +7,7 @@ from fastapi import Request
 from storage.users import UserRow
 from storage.vocabulary import RequestKind
 from web.context import WebContext
-from web.delivery_view import can_resend
+from web.delivery_view import can_resend, is_withheld, withheld_runs_of
 from web.problems import Problem
 from web.scan_requests import find_scan
 from web.trail import record
@@ -17,13 +17,16 @@ def resend(context: WebContext, request: Request, user: UserRow, scan_id: str, d
     """Ask that one object be sent once more to where it was refused, or not kept.
 
     Raises:
-        Problem: 404 for another scan's delivery; 409 for one that is on its way or was kept.
+        Problem: 404 for another scan's delivery; 409 for one that is on its way, was kept, or is withheld by a review.
     """
     find_scan(context, scan_id)
     row = next((row for row in context.deliveries.of_scan(scan_id) if row.id == delivery_id), None)
     if row is None:
         raise Problem(404, "delivery-not-found", "This scan has no such delivery.")
-    if not can_resend(row, context.commitments.of_scan(scan_id).get(delivery_id)):
+    withheld = withheld_runs_of(context, scan_id)
+    if is_withheld(row, withheld):
+        raise Problem(409, "withheld", "A review withholds these results: accept them first.")
+    if not can_resend(row, context.commitments.of_scan(scan_id).get(delivery_id), withheld):
         raise Problem(409, "not-refused", f"This delivery is '{row.state.value}' and need not be sent again.")
     context.requests.add(scan_id, RequestKind.RESEND, {"delivery_id": delivery_id}, user_id=user.id)
     record(context, request, "resend", user=user, scan_id=scan_id, delivery_id=delivery_id)

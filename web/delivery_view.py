@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from storage.circuits import CircuitRow
@@ -11,7 +11,7 @@ from storage.commitments import CommitmentRow
 from storage.deliveries import DeliveryRow
 from storage.pacs_answers import PacsAnswerRow, PacsStudy
 from storage.scan_rows import ScanRow
-from storage.vocabulary import REJECTION_NOTE, CommitmentState, DeliveryState
+from storage.vocabulary import REJECTION_NOTE, CommitmentState, DeliveryState, ReviewVerdict
 from web.context import WebContext
 from web.outward_schemas import (
     CircuitOut,
@@ -42,8 +42,9 @@ def deliveries_of(context: WebContext, scan_id: str) -> list[DeliveryOut]:
     """Return the deliveries of a scan, oldest first."""
     commitments = context.commitments.of_scan(scan_id)
     circuits = {circuit.destination: circuit for circuit in context.circuits.all()}
+    withheld = withheld_runs_of(context, scan_id)
     return [
-        _delivery_out(row, commitments.get(row.id), circuits.get(row.destination))
+        _delivery_out(row, commitments.get(row.id), circuits.get(row.destination), withheld)
         for row in context.deliveries.of_scan(scan_id)
     ]
 
@@ -58,13 +59,28 @@ def reached(deliveries: Sequence[DeliveryOut]) -> Reached:
     )
 
 
-def can_resend(row: DeliveryRow, commitment: CommitmentRow | None) -> bool:
-    """Whether a person may have it sent again: refused, or sent and not committed to."""
+def withheld_runs_of(context: WebContext, scan_id: str) -> set[str]:
+    """Return those of a scan's runs whose results a review rejected or put on hold."""
+    current = [review for review in context.reviews.of_scan(scan_id) if review.replaced_at is None]
+    return {review.run_id for review in current if review.verdict is not ReviewVerdict.ACCEPTED}
+
+
+def is_withheld(row: DeliveryRow, withheld: Collection[str]) -> bool:
+    """Whether a review keeps it here. withheld: the runs under such a review, whose own note goes out all the same."""
+    return row.run_id in withheld and row.kind != REJECTION_NOTE
+
+
+def can_resend(row: DeliveryRow, commitment: CommitmentRow | None, withheld: Collection[str]) -> bool:
+    """Whether a person may have it sent again: refused, or sent and not committed to, and withheld by no review."""
+    if is_withheld(row, withheld):
+        return False
     sent = row.state is DeliveryState.SENT
     return row.state is DeliveryState.FAILED or (sent and commitment is not None and commitment.state in _UNKEPT)
 
 
-def _delivery_out(row: DeliveryRow, commitment: CommitmentRow | None, circuit: CircuitRow | None) -> DeliveryOut:
+def _delivery_out(
+    row: DeliveryRow, commitment: CommitmentRow | None, circuit: CircuitRow | None, withheld: Collection[str]
+) -> DeliveryOut:
     owed = row.state is DeliveryState.OWED
     return DeliveryOut(
         id=row.id,
@@ -76,7 +92,7 @@ def _delivery_out(row: DeliveryRow, commitment: CommitmentRow | None, circuit: C
         held_until=circuit.trial_at if owed and circuit is not None and circuit.open else None,
         last_error=row.last_error,
         sent_at=row.sent_at,
-        can_resend=can_resend(row, commitment),
+        can_resend=can_resend(row, commitment, withheld),
         commitment=None
         if commitment is None
         else CommitmentOut(state=commitment.state.value, reason=commitment.reason, ended_at=commitment.ended_at),

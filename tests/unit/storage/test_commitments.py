@@ -8,8 +8,9 @@ from storage.commitments import CommitmentRepository, Settled
 from storage.database import Database
 from storage.deliveries import DeliveryRepository, DeliveryRow
 from storage.results import ResultRecord, ResultRepository
+from storage.reviews import ReviewRepository
 from storage.scans import ScanRepository
-from storage.vocabulary import CommitmentState, DeliveryState
+from storage.vocabulary import CommitmentState, DeliveryState, ReviewVerdict, RunState
 from tests.unit.storage.conftest import FakeClock
 
 S = CommitmentState
@@ -34,14 +35,16 @@ def sent(
     results = ResultRepository(database, clock)
     rows = []
     for number, kind in enumerate(("SEG", "SR"), 1):
-        made = results.upsert(
-            ResultRecord(
-                run_id=run_id, kind=kind, sop_instance_uid=f"2.25.{number}", sop_class_uid=f"1.2.{number}",
-                series_instance_uid="2.25.100", path=f"x/{kind}", size=1, sha256="a" * 64,
-            )
-        )  # fmt: skip
+        made = results.upsert(_made(run_id, number, kind))
         rows.append(outbox.mark_sent(outbox.owe(made.id, ["pacs"])[0].id, commit=True))
     return rows
+
+
+def _made(run_id: str, number: int, kind: str) -> ResultRecord:
+    return ResultRecord(
+        run_id=run_id, kind=kind, sop_instance_uid=f"2.25.{number}", sop_class_uid=f"1.2.{number}",
+        series_instance_uid="2.25.100", path=f"x/{kind}", size=1, sha256="a" * 64,
+    )  # fmt: skip
 
 
 def states(commitments: CommitmentRepository, scan_id: str) -> list[CommitmentState]:
@@ -114,6 +117,28 @@ def test_a_denied_object_is_sent_again_once_and_then_shown(
     outbox.owe_once_more(sent[0].id)
     outbox.mark_sent(sent[0].id, commit=True)
     assert len(commitments.begin("pacs", "9.4")) == 1
+
+
+def test_a_denied_object_that_a_review_rejected_is_not_sent_again(
+    commitments: CommitmentRepository,
+    outbox: DeliveryRepository,
+    scans: ScanRepository,
+    database: Database,
+    sent: list[DeliveryRow],
+    clock: FakeClock,
+) -> None:
+    """The PACS honoured the rejection note, and has the object no more."""
+    scans.finish_run(sent[0].run_id, RunState.DONE)
+    rejected = ReviewRepository(database, clock).add(sent[0].run_id, ReviewVerdict.REJECTED, reviewer="ada")
+    note = ResultRepository(database, clock).upsert(_made(sent[0].run_id, 3, "REJECTION"))
+    (owed,) = outbox.owe(note.id, ["pacs"])
+    outbox.mark_sent(owed.id, commit=True)
+    commitments.begin("pacs", "9.1")
+    denied = dict.fromkeys(("2.25.1", "2.25.3"), "gone, 0x0112")
+    assert commitments.settle("9.1", [], denied) == Settled(known=True, failed=1, sent_again=1)
+    assert outbox.get(sent[0].id).state is DeliveryState.SENT
+    assert [row.id for row in outbox.due()] == [owed.id]
+    assert commitments.of_scan(rejected.scan_id)[sent[0].id].state is S.FAILED
 
 
 def test_what_is_never_answered_is_shown_as_not_confirmed(

@@ -109,6 +109,49 @@ def test_rejecting_withdraws_what_is_not_sent_and_may_be_taken_back(
     assert (states(outbox, ready), scans.get(ready).status) == ([SENT, OWED], ScanState.DELIVERING)
 
 
+def test_what_a_destination_refused_is_withdrawn_by_a_rejection_and_sent_after_all_by_an_acceptance(
+    reviews: ReviewRepository,
+    outbox: DeliveryRepository,
+    results: ResultRepository,
+    scans: ScanRepository,
+    ready: str,
+    clock: FakeClock,
+) -> None:
+    run = done(scans, ready)
+    archive, pacs = outbox.owe(results.upsert(record(run)).id, ["archive", "pacs"])
+    outbox.due()
+    outbox.mark_sent(archive.id)
+    outbox.mark_failed(pacs.id, None, "0xC000")
+    scans.apply_event(ready, ScanEvent.FAIL, error_code="delivery-refused")
+    reviews.add(run, ON_HOLD, comment="motion?", reviewer="ada")
+    assert (outbox.owe_again(ready), states(outbox, ready)) == (0, [SENT, DeliveryState.FAILED])
+    reviews.add(run, REJECTED_, comment="not the tumour", reviewer="ada")
+    assert (outbox.owe_again(ready), states(outbox, ready)) == (0, [SENT, WITHDRAWN])
+    assert outbox.get(pacs.id).next_attempt_at == clock()
+    for row in (archive, pacs):
+        with pytest.raises(Conflict, match="withholds"):
+            outbox.owe_once_more(row.id)
+    reviews.add(run, ACCEPTED, reviewer="curie")
+    assert (states(outbox, ready), scans.get(ready).status) == ([SENT, OWED], ScanState.DELIVERING)
+    with pytest.raises(NotFound):
+        outbox.owe_once_more(99)
+
+
+def test_a_rejection_note_that_was_refused_may_go_again_until_another_verdict(
+    reviews: ReviewRepository, outbox: DeliveryRepository, results: ResultRepository, scans: ScanRepository, ready: str
+) -> None:
+    run = done(scans, ready)
+    reviews.add(run, REJECTED_, comment="not the tumour", reviewer="ada")
+    (note,) = outbox.owe(results.upsert(record(run, 2, "REJECTION")).id, ["pacs"])
+    outbox.mark_failed(note.id, None, "0xC000")
+    assert outbox.owe_again(ready) == 1
+    outbox.mark_failed(note.id, None, "0xC000")
+    assert outbox.owe_once_more(note.id).state is OWED
+    outbox.mark_failed(note.id, None, "0xC000")
+    reviews.add(run, ACCEPTED, reviewer="curie")
+    assert (outbox.owe_again(ready), states(outbox, ready)) == (0, [WITHDRAWN])
+
+
 def test_a_rejected_object_that_is_being_sent_is_neither_failed_nor_replaced(
     reviews: ReviewRepository, outbox: DeliveryRepository, results: ResultRepository, scans: ScanRepository, ready: str
 ) -> None:

@@ -105,6 +105,19 @@ def test_commitment_is_shown_and_a_denied_object_can_be_sent_again(
     assert "Send again" in text
 
 
+def test_what_a_review_withholds_cannot_be_sent_again(node: Any, client: TestClient, scan: ScanRow) -> None:
+    headers = node.bearer(client)
+    number = refused(node, scan)
+    reviews = ReviewRepository(node.database, node.clock)
+    for verdict, code in ((ReviewVerdict.ON_HOLD, 409), (ReviewVerdict.REJECTED, 409), (ReviewVerdict.ACCEPTED, 202)):
+        reviews.add(f"{scan.id}-1", verdict, comment="motion?", reviewer="ada")
+        if verdict is ReviewVerdict.ACCEPTED:
+            DeliveryRepository(node.database, node.clock).mark_failed(number, None, "status 0xC000")
+        (shown,) = client.get(f"/api/scans/{scan.id}", headers=headers).json()["deliveries"]
+        assert shown["canResend"] is (code == 202)
+        assert client.post(f"/api/scans/{scan.id}/deliveries/{number}/retry", headers=headers).status_code == code
+
+
 def test_what_the_pacs_says_stands_beside_what_is_here(
     node: Any, browser: Callable[..., TestClient], scan: ScanRow
 ) -> None:
