@@ -15,11 +15,11 @@ _REFUSED = (DeliveryState.FAILED, DeliveryState.HELD)
 
 
 def close_delivered(scans: ScanRepository, deliveries: DeliveryRepository, reviews: ReviewRepository) -> None:
-    """Let every scan in delivery that nothing is owed of end, or wait for its review."""
+    """Let every scan in delivery that nothing is owed of end, or wait for its review, as the run it shows came out."""
     for scan in scans.in_states(ScanState.DELIVERING):
-        rows = deliveries.of_scan(scan.id)
-        if any(row.state is DeliveryState.OWED for row in rows):
+        if deliveries.outstanding(scan.id):
             continue
+        rows = deliveries.of_shown_run(scan.id)
         try:
             if any(row.state is DeliveryState.WAITING for row in rows):
                 scans.apply_event(scan.id, ScanEvent.REVIEW, "what is not sent yet waits for a review")

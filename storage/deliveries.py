@@ -16,7 +16,7 @@ from storage.database import Database
 from storage.errors import Conflict, NotFound
 from storage.reviews import withheld_runs
 from storage.rows import detached
-from storage.tables import Delivery, ResultObject, Run
+from storage.tables import Delivery, ResultObject, Run, Scan
 from storage.transitions import locked_scan
 from storage.vocabulary import REJECTION_NOTE, DeliveryState
 
@@ -168,14 +168,15 @@ class DeliveryRepository:
             return _rows(session, _query().where(Delivery.id == delivery_id))[0]
 
     def owe_again(self, scan_id: str) -> int:
-        """Owe anew what destinations refused for this scan (a person asked for it); how many rows.
+        """Owe anew what destinations refused of the run this scan shows (a person asked for it); how many rows.
 
         Nothing of a run that a review withholds. Raises NotFound.
         """
         query = select(Delivery).join(ResultObject).join(Run).where(Run.scan_id == scan_id, _may_leave())
         with self._database.write() as session:
-            locked_scan(session, scan_id)  # a review waits for this, or this sees what it decided
-            refused = list(session.scalars(query.where(Delivery.state == DeliveryState.FAILED.value)))
+            scan = locked_scan(session, scan_id)  # a review waits for this, or this sees what it decided
+            of_run = query.where(Run.number == scan.run)
+            refused = list(session.scalars(of_run.where(Delivery.state == DeliveryState.FAILED.value)))
             for delivery in refused:
                 delivery.state, delivery.next_attempt_at = DeliveryState.OWED.value, self._clock()
             return len(refused)
@@ -231,6 +232,12 @@ class DeliveryRepository:
         """Every delivery of a scan, oldest first."""
         with self._database.read() as session:
             return _rows(session, _query().where(Run.scan_id == scan_id))
+
+    def of_shown_run(self, scan_id: str) -> list[DeliveryRow]:
+        """Every delivery of the run whose results the scan shows, oldest first."""
+        shown = select(Scan.run).where(Scan.id == scan_id).scalar_subquery()
+        with self._database.read() as session:
+            return _rows(session, _query().where(Run.scan_id == scan_id, Run.number == shown))
 
     def outstanding(self, scan_id: str) -> list[DeliveryRow]:
         """What is still owed for a scan, oldest first."""

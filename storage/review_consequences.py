@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session
 
+from storage.columns import one_line
 from storage.errors import NotFound
 from storage.lifecycle import ScanEvent, ScanState
 from storage.tables import Delivery, ResultObject, Run, Scan
@@ -21,6 +22,8 @@ from storage.vocabulary import REJECTION_NOTE, DeliveryState, ReviewVerdict
 REJECTED = "rejected-in-review"
 #: Why a delivery that waited for a review is not sent any more.
 SUPERSEDED = "a later run's results took its place before it was reviewed"
+#: Before the reason why a delivery of an earlier run failed or was held.
+OUTDATED = "a later run's results took its place"
 _WITHHELD = (DeliveryState.WAITING.value, DeliveryState.WITHDRAWN.value)
 _FAILED = DeliveryState.FAILED.value
 _UNSENT = (DeliveryState.OWED.value, _FAILED, *_WITHHELD)
@@ -82,8 +85,15 @@ def hold_back(session: Session, result_object_id: int, destinations: Iterable[st
 
 
 def supersede(session: Session, scan: Scan, run: Run) -> int:
-    """Of the other runs, send nothing any more that waits for a review, and let this one's wait again; how many."""
+    """Of the other runs, send nothing any more that waits for a review, and let this one's wait again; how many.
+
+    What destinations refused of runs before this one, or what was held there, needs no mending any more.
+    """
     of_scan = _deliveries(Run.scan_id == scan.id)
+    unsent = of_scan.where(Run.number < run.number, ResultObject.kind != REJECTION_NOTE)
+    for delivery in session.scalars(unsent.where(Delivery.state.in_((_FAILED, DeliveryState.HELD.value)))):
+        delivery.last_error = one_line(f"{OUTDATED}: {delivery.last_error}")
+        delivery.state = DeliveryState.REPLACED.value
     for own in session.scalars(of_scan.where(Run.id == run.id, Delivery.last_error == SUPERSEDED)):
         own.state, own.last_error = DeliveryState.WAITING.value, ""
     others = of_scan.where(Run.id != run.id)

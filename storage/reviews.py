@@ -106,7 +106,10 @@ class ReviewRepository:
         )
 
     def supersede(self, run_id: str) -> int:
-        """Of the other runs, send nothing any more that waits for a review, and let this one's wait again; how many."""
+        """Let this run take the place of the scan's others: nothing of them waits for a review any more; how many did.
+
+        What was refused or held of runs before it counts as replaced too, and what waited of this one waits again.
+        """
         return self._database.run(
             lambda session: review_consequences.supersede(session, *_scan_and_run(session, run_id))
         )

@@ -45,7 +45,7 @@ class DeliveryState(StrEnum):
     """`owed` until the destination took it (`sent`) or refused it for good (`failed`).
 
     `held`: it has a defect that the destination's lint profiles name, and is never sent. `replaced`: the destination
-    takes no object of this SOP class, and is owed its fall-back kinds instead, or a later run's results take its place.
+    takes no object of this SOP class, and is owed its fall-back kinds instead, or a later run's results took its place.
     `waiting`: for a review that accepts it. `withdrawn`: rejected in a review before it was sent.
     """
 
