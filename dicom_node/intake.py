@@ -58,6 +58,7 @@ class Intake:
     priors_of: from a Study Instance UID to the runs of earlier studies that its run is compared with. awaits_priors:
     how many earlier studies a ready one is to wait for.
     removed: from a study's row id to the SOP Instance UIDs whose files policy has removed.
+    judge_held: has what is held of a run released where its destination's lint profiles do not mind it any more.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Intake:
         priors_of: Callable[[str], Sequence[str]] = lambda _study_uid: (),
         awaits_priors: Callable[[str], int] = lambda _study_uid: 0,
         removed: Callable[[int], Collection[str]] = lambda _study_id: (),
+        judge_held: Callable[[RunRow], None] = lambda _run: None,
     ) -> None:
         self._studies = studies
         self._scans = scans
@@ -93,6 +95,7 @@ class Intake:
         self._priors_of = priors_of
         self._awaits_priors = awaits_priors
         self._removed = removed
+        self._judge_held = judge_held
         self._clock = clock
         self._look_again_at: dict[str, datetime] = {}
         # A new object can make a study ready no sooner than `series_quiet_s` later: looking this often misses nothing.
@@ -176,9 +179,13 @@ class Intake:
         except ImpossibleTransition:
             return  # another worker took it, or something new came: the next pass sees which
         if run.state is RunState.DONE:
-            # The same images and models as before: the results exist; what a destination refused is tried anew.
-            self._move(scan.id, ScanEvent.UNCHANGED, "nothing that matters has changed; the earlier results stand")
+            # The same images and models as before: the results exist; what a destination refused is tried anew, and
+            # owed before the delivery loop sees the scan, which would end it again.
+            self._judge_held(run)
             self._deliveries.owe_again(scan.id)
+            for destination in sorted({row.destination for row in self._deliveries.outstanding(scan.id)}):
+                self._try_destination(destination)
+            self._move(scan.id, ScanEvent.UNCHANGED, "nothing that matters has changed; the earlier results stand")
         elif run.claimed:
             log.info("run queued", scan=scan.id, run=run.id, instances=len(inputs))
             self._jobs.submit(run)

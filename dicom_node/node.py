@@ -60,7 +60,7 @@ def build_worker(
     from dicom_node.intake import Intake, Jobs
     from dicom_node.late_files import write_late
     from dicom_node.outward import build_deliverer, outward_loops, removals_of
-    from dicom_node.run_composition import build_review_follow_up, build_steps, routing_of
+    from dicom_node.run_composition import build_held, build_review_follow_up, build_steps, routing_of
     from dicom_node.viewing import Views
     from dicom_node.worker import Worker
     from pipeline.models.roster import answer_digest
@@ -133,6 +133,7 @@ def build_worker(
         priors_of=follow_ups.priors if compare else lambda _uid: (),
         awaits_priors=lambda uid: follow_ups.awaited(uid, waits_s, clock()),
         removed=removals_of(config, store, clock).removed_of,
+        judge_held=build_held(config, store, routing).judge_again,
         clock=clock,
     )
     deliverer = build_deliverer(config, store, clock)

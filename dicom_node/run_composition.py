@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from dicom_node.config import NodeConfig
 from dicom_node.follow_up import FollowUps
+from dicom_node.held import HeldObjects
 from dicom_node.rejection import RejectionNotes
 from dicom_node.results.stamp import EncodingOptions
 from dicom_node.review_follow_up import ReviewFollowUp
@@ -49,6 +50,18 @@ def build_steps(
         options=EncodingOptions(**config.results.model_dump()),
         software_version=version("brain-tumor-node"),
         follow_ups=follow_ups,
+    )
+
+
+def build_held(config: NodeConfig, store: Store, routing: Routing) -> HeldObjects:
+    """What judges held objects anew."""
+    return HeldObjects(
+        results=store.results,
+        deliveries=store.deliveries,
+        reviews=store.reviews,
+        files=store.files,
+        routing=routing,
+        review_first=config.review.before_sending,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -47,7 +48,7 @@ class Verifications:
         lint_file = self.files.run_folder(review.run_id) / LINT
         found = json.loads(lint_file.read_bytes()) if lint_file.is_file() else {}
         # As the node made them: a verification amends the analysis, not another person's verification.
-        made = [row for row in self.results.of_run(review.run_id) if not row.path.endswith(_SUFFIX)]
+        made = made_by_node(self.results.of_run(review.run_id))
         for source in (row for row in made if row.kind in _DOCUMENTS):
             dataset = dcmread(self.files.abspath(source.path))
             if not can_be_verified(dataset):
@@ -79,6 +80,11 @@ class Verifications:
                 self.deliveries.hold(kept.id, destination, held)
             else:
                 self.deliveries.owe(kept.id, [destination])
+
+
+def made_by_node(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """Those of a run's results that the run itself made, one a kind: without what reviews verified."""
+    return [row for row in rows if not row.path.endswith(_SUFFIX)]
 
 
 _SUFFIX = "-verified.dcm"

@@ -179,6 +179,7 @@ class DeliveryRepository:
             refused = list(session.scalars(of_run.where(Delivery.state == DeliveryState.FAILED.value)))
             for delivery in refused:
                 delivery.state, delivery.next_attempt_at = DeliveryState.OWED.value, self._clock()
+                delivery.created_at = self._clock()  # the days after which it is given up begin anew
             return len(refused)
 
     def owe_once_more(self, delivery_id: int) -> DeliveryRow:

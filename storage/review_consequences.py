@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from storage.columns import one_line
 from storage.errors import NotFound
 from storage.lifecycle import ScanEvent, ScanState
+from storage.review_tables import Review
 from storage.tables import Delivery, ResultObject, Run, Scan
 from storage.transitions import locked_scan, move
 from storage.vocabulary import REJECTION_NOTE, DeliveryState, ReviewVerdict
@@ -82,6 +83,26 @@ def hold_back(session: Session, result_object_id: int, destinations: Iterable[st
             waiting = Delivery(result_object_id=result_object_id, destination=destination, created_at=now)
             waiting.state, waiting.next_attempt_at = DeliveryState.WAITING.value, now
             session.add(waiting)
+
+
+def judge_held(session: Session, delivery_id: int, reason: str, now: datetime, *, review_first: bool) -> DeliveryState:
+    """See `ReviewRepository.judge_held`."""
+    of_run = select(Run).join(ResultObject).join(Delivery).where(Delivery.id == delivery_id)
+    run = session.scalars(of_run).one_or_none()
+    if run is None:
+        raise NotFound("delivery", delivery_id)
+    locked_scan(session, run.scan_id)  # a review waits for this, or this sees what it decided
+    delivery = session.get_one(Delivery, delivery_id, with_for_update=True)
+    current = select(Review.verdict).where(Review.run_id == run.id, Review.replaced_at.is_(None))
+    verdict = session.scalar(current)
+    if delivery.state == DeliveryState.HELD and reason:
+        delivery.last_error = one_line(reason)
+    elif delivery.state == DeliveryState.HELD and verdict != ReviewVerdict.REJECTED:
+        waits = verdict == ReviewVerdict.ON_HOLD or (review_first and verdict is None)
+        delivery.state = DeliveryState.WAITING.value if waits else DeliveryState.OWED.value
+        # The days after which it is given up begin now.
+        delivery.next_attempt_at, delivery.created_at, delivery.last_error = now, now, ""
+    return DeliveryState(delivery.state)
 
 
 def supersede(session: Session, scan: Scan, run: Run) -> int:

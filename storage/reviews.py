@@ -21,7 +21,7 @@ from storage.review_tables import Review
 from storage.rows import detached
 from storage.tables import Run, Scan
 from storage.transitions import add_event, locked_scan
-from storage.vocabulary import ReviewVerdict, RunState
+from storage.vocabulary import DeliveryState, ReviewVerdict, RunState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +103,18 @@ class ReviewRepository:
         """Let the object wait for a review before each destination that does not know it yet. Raises NotFound."""
         self._database.run(
             lambda session: review_consequences.hold_back(session, result_object_id, destinations, self._clock())
+        )
+
+    def judge_held(self, delivery_id: int, reason: str, *, review_first: bool) -> DeliveryState:
+        """Keep a held object for this reason, or let it go where that is empty; the state it has then.
+
+        It is owed, waits where its run has to be accepted first or is on hold, and stays held where that was rejected.
+        Raises NotFound.
+        """
+        return self._database.run(
+            lambda session: review_consequences.judge_held(
+                session, delivery_id, reason, self._clock(), review_first=review_first
+            )
         )
 
     def supersede(self, run_id: str) -> int:

@@ -35,7 +35,7 @@ def opened_store(root: Path, clock: Clock = utc_now) -> Iterator[Store]:
         opened.database.close()
 
 
-def done(store: Store, **identity: str) -> str:
+def done(store: Store, model_digest: str = "", **identity: str) -> str:
     """A run that is done with its objects on disk; the viewer SR has a defect by OHIF's profile.
 
     identity: values by keyword that the source's headers hold instead of the usual ones.
@@ -46,7 +46,7 @@ def done(store: Store, **identity: str) -> str:
             setattr(dataset, keyword, value)
     scan = store.scans.create_upload(Source.UPLOAD_NIFTI, user_id=None)
     store.scans.apply_event(scan.id, ScanEvent.COMPLETE)
-    run = store.scans.start_run(scan.id, ["a"])
+    run = store.scans.start_run(scan.id, ["a"], model_digest)
     defects = {}
     for made in encode_all(full_report(series.grid), evidence_of(series), STAMP, KINDS):
         if made.kind == "SR-VIEWER":

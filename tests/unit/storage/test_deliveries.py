@@ -120,7 +120,7 @@ def test_a_failed_attempt_waits_and_a_refusal_ends(
     assert outbox.due() == []
     assert outbox.outstanding(ready) == []
     assert outbox.owe_again(ready) == 1
-    assert [row.attempts for row in outbox.due()] == [3]
+    assert [(row.attempts, row.created_at) for row in outbox.due()] == [(3, clock())]  # its days begin anew
     assert outbox.owe_again(ready) == 0
 
 
