@@ -47,7 +47,8 @@ class RejectionNotes:
             ]
             if sent:
                 note = self._written(review, sent)
-                self.deliveries.owe(note.id, [destination])
+                # Not where another verdict was given meanwhile.
+                self.deliveries.owe(note.id, [destination], review_id=review.id)
                 log.info("rejection note", run=review.run_id, review=review.id, destination=destination, of=len(sent))
         return True
 

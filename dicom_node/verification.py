@@ -35,7 +35,7 @@ class Verifications:
     organization: str
 
     def make(self, review: ReviewRow) -> None:
-        """Write and owe the verified documents of an accepted run; the same review gives the same ones."""
+        """Write the verified documents of an accepted run, and owe them while the review holds; the same each time."""
         verification = Verification(
             observer=review.reviewer_name,
             organization=self.organization,
@@ -69,17 +69,22 @@ class Verifications:
                     sha256=hashlib.sha256(data).hexdigest(),
                 )
             )
-            self._owe(source, kept, found)
+            self._owe(review, source, kept, found)
             log.info("verified", run=review.run_id, kind=source.kind, review=review.id)
 
-    def _owe(self, source: ResultRow, kept: ResultRow, found: dict[str, list[dict[str, object]]]) -> None:
-        """To whom the amended one's source was owed, or it is held as that was: their content is the same."""
+    def _owe(
+        self, review: ReviewRow, source: ResultRow, kept: ResultRow, found: dict[str, list[dict[str, object]]]
+    ) -> None:
+        """To whom the amended one's source was owed, or it is held as that was: their content is the same.
+
+        Nobody is owed it where another verdict was given meanwhile.
+        """
         for destination in self.routing.destinations(source.kind):
             held = self.routing.held(destination, found.get(source.sop_instance_uid, []))
             if held:
                 self.deliveries.hold(kept.id, destination, held)
             else:
-                self.deliveries.owe(kept.id, [destination])
+                self.deliveries.owe(kept.id, [destination], review_id=review.id)
 
 
 def made_by_node(rows: Sequence[ResultRow]) -> list[ResultRow]:

@@ -14,7 +14,7 @@ from storage.columns import one_line
 from storage.commitments import owe_commitment
 from storage.database import Database
 from storage.errors import Conflict, NotFound
-from storage.reviews import withheld_runs
+from storage.reviews import holds, withheld_runs
 from storage.rows import detached
 from storage.tables import Delivery, ResultObject, Run, Scan
 from storage.transitions import locked_scan
@@ -57,9 +57,20 @@ class DeliveryRepository:
         self._clock = clock
         self._lease = timedelta(seconds=lease_s)
 
-    def owe(self, result_object_id: int, destinations: Iterable[str]) -> list[DeliveryRow]:
-        """Owe the object to each destination. What is already owed, sent or refused stays as it is. Raises NotFound."""
-        return self._database.run(lambda session: self._owe(session, result_object_id, list(destinations)))
+    def owe(
+        self, result_object_id: int, destinations: Iterable[str], *, review_id: int | None = None
+    ) -> list[DeliveryRow]:
+        """Owe the object to each destination. What is already owed, sent or refused stays as it is. Raises NotFound.
+
+        review_id: of the review it follows from. Nothing is owed where that is not the one that holds of its run.
+        """
+        names = list(destinations)
+
+        def work(session: Session) -> list[DeliveryRow]:
+            wanted = review_id is None or holds(session, review_id)
+            return self._owe(session, result_object_id, names if wanted else [])
+
+        return self._database.run(work)
 
     def _owe(self, session: Session, result_object_id: int, destinations: list[str]) -> list[DeliveryRow]:
         if session.get(ResultObject, result_object_id) is None:

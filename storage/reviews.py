@@ -152,6 +152,15 @@ class ReviewRepository:
         return {verdict: counts.get(verdict.value, 0) for verdict in ReviewVerdict}
 
 
+def holds(session: Session, review_id: int) -> bool:
+    """Whether it is the current review of its run, which it then stays until the transaction ends. Raises NotFound."""
+    scan_id = session.scalar(select(Run.scan_id).join(Review, Review.run_id == Run.id).where(Review.id == review_id))
+    if scan_id is None:
+        raise NotFound("review", review_id)
+    locked_scan(session, scan_id)  # as does a review that would take its place
+    return session.scalar(select(Review.replaced_at).where(Review.id == review_id)) is None
+
+
 def rejected_runs() -> Select[str]:
     """The ids of runs whose results a radiologist rejected."""
     return select(Review.run_id).where(Review.replaced_at.is_(None), Review.verdict == ReviewVerdict.REJECTED.value)

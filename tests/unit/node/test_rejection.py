@@ -170,6 +170,18 @@ def test_a_pass_that_was_cut_off_gives_the_same_bytes(store: Store, clock: Stepp
     assert [row.sha256 for row in store.results.of_run(run_id) if row.kind == "REJECTION"] == [note.sha256]
 
 
+def test_no_note_goes_out_where_the_run_was_accepted_while_it_was_written(store: Store, clock: SteppedClock) -> None:
+    run_id = done(store)
+    owed(store, run_id, "SEG", "SR")
+    send(store, "SEG", "SR")
+    review = store.reviews.add(
+        run_id, ReviewVerdict.REJECTED, comment="Oedema.", reviewer="ada", reviewer_name="Ada L."
+    )
+    store.reviews.add(run_id, ReviewVerdict.ACCEPTED, reviewer="ada")
+    assert review_follow_up(store, ROUTING, clock=clock).rejections.make(review)
+    assert states_of_notes(store, run_id) == []
+
+
 def states_of_notes(store: Store, run_id: str) -> list[DeliveryState]:
     rows = store.deliveries.of_scan(store.scans.run(run_id).scan_id)
     return [row.state for row in rows if row.kind == "REJECTION"]

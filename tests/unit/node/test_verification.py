@@ -46,6 +46,16 @@ def test_what_is_complete_goes_out_again_and_is_held_as_its_source_was(store: St
     assert len(store.results.of_run(run_id)) == len(rows) + len(amended)
 
 
+def test_nothing_is_owed_where_another_verdict_came_while_the_documents_were_made(store: Store) -> None:
+    run_id = done(store)
+    accepted = store.reviews.add(run_id, ReviewVerdict.ACCEPTED, reviewer="ada", reviewer_name="Ada Lovelace")
+    store.reviews.add(run_id, ReviewVerdict.REJECTED, comment="wrong side", reviewer="curie")
+    routing = Routing(kinds_by_destination={"pacs": ("SR-VIEWER",)}, profiles={"pacs": ()})
+    review_follow_up(store, routing, "St. Elsewhere").verifications.make(accepted)
+    assert [row.path for row in store.results.of_run(run_id) if row.path.endswith("-verified.dcm")] != []
+    assert store.deliveries.of_scan(accepted.scan_id) == []
+
+
 @pytest.mark.parametrize(
     ("verdict", "name", "organization"),
     [
