@@ -17,9 +17,9 @@ from storage.review_consequences import supersede
 from storage.review_tables import Review
 from storage.reviews import withheld_runs
 from storage.rows import detached
-from storage.tables import Run
+from storage.tables import Delivery, ResultObject, Run
 from storage.transitions import locked_scan, move
-from storage.vocabulary import RunState
+from storage.vocabulary import REJECTION_NOTE, DeliveryState, RunState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,9 @@ def run_of(session: Session, scan_id: str, digest: str) -> tuple[Run | None, str
     """The run these inputs lead to, None where it has yet to be made, and the digest that it has or is to have.
 
     Where another run was done after the latest of these inputs, its results took the place of theirs wherever they were
-    sent: a new run sends what is to take the place of those. One that a review withholds stands whatever was done
-    after it, so that its results do not leave as another run's.
+    sent: a new run sends what is to take the place of those. So it does for a run whose results a rejection note took
+    back and a later review accepted after all. One that a review withholds stands whatever was done after it, so that
+    its results do not leave as another run's.
     """
     query = select(Run.id, Run.number, Run.state, Run.inputs_digest).where(Run.scan_id == scan_id)
     runs = session.execute(query.order_by(Run.number)).all()
@@ -72,9 +73,17 @@ def run_of(session: Session, scan_id: str, digest: str) -> tuple[Run | None, str
     if same is None:
         return None, digest
     last_done = max((run.number for run in runs if run.state == RunState.DONE), default=0)
-    if last_done > same.number and session.scalar(withheld_runs().where(Review.run_id == same.id)) is None:
-        return None, _repeated(digest, last_done)
+    replaced = last_done > same.number or _taken_back(session, same.id)
+    if replaced and session.scalar(withheld_runs().where(Review.run_id == same.id)) is None:
+        return None, _repeated(digest, max(last_done, same.number))
     return session.get_one(Run, same.id), same.inputs_digest
+
+
+def _taken_back(session: Session, run_id: str) -> bool:
+    """Whether some destination has a rejection note of the run's results."""
+    notes = select(Delivery.id).join(ResultObject, Delivery.result_object_id == ResultObject.id)
+    notes = notes.where(ResultObject.run_id == run_id, ResultObject.kind == REJECTION_NOTE)
+    return session.scalar(notes.where(Delivery.state == DeliveryState.SENT.value).limit(1)) is not None
 
 
 def _repeated(digest: str, after: int) -> str:

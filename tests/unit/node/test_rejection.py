@@ -14,6 +14,7 @@ from dicom_node.results.rejection_note import KIND
 from dicom_node.routing import Routing
 from dicom_node.store import Store
 from storage.clock import utc_now
+from storage.lifecycle import ScanEvent
 from storage.results import ResultRow
 from storage.vocabulary import REJECTION_NOTE, DeliveryState, ReviewVerdict
 from tests.outbox import SteppedClock
@@ -201,3 +202,23 @@ def test_a_run_may_be_rejected_accepted_and_rejected_again(store: Store, clock: 
     assert states_of_notes(store, run_id) == [DeliveryState.WITHDRAWN, DeliveryState.OWED]
     states = {row.state for row in store.deliveries.of_scan(store.scans.run(run_id).scan_id) if row.kind != "REJECTION"}
     assert states == {DeliveryState.SENT}
+
+
+def test_what_was_taken_back_and_accepted_after_all_is_sent_by_a_new_run(store: Store, clock: SteppedClock) -> None:
+    """A PACS that heeds the note hides those very objects: only new ones are seen."""
+    run_id = done(store)
+    run = store.scans.run(run_id)
+    owed(store, run_id, "SEG")
+    send(store, "SEG")
+    assert rejected(store, run_id, clock)
+    send(store, "REJECTION")
+    for event in (ScanEvent.ANALYSED, ScanEvent.REPORTED, ScanEvent.DELIVERED, ScanEvent.RETRY):
+        store.scans.apply_event(run.scan_id, event)
+    assert store.scans.start_run(run.scan_id, ["a"]).id == run_id  # rejected: it stands
+    store.scans.apply_event(run.scan_id, ScanEvent.UNCHANGED)
+    store.reviews.add(run_id, ReviewVerdict.ACCEPTED, comment="", reviewer="ada", reviewer_name="Ada Lovelace")
+    for event in (ScanEvent.DELIVERED, ScanEvent.RETRY):
+        store.scans.apply_event(run.scan_id, event)
+    again = store.scans.start_run(run.scan_id, ["a"])
+    assert (again.id != run_id, again.number) == (True, run.number + 1)
+    assert store.scans.start_run(run.scan_id, ["a"]).id == again.id
