@@ -20,6 +20,11 @@ def close_delivered(scans: ScanRepository, deliveries: DeliveryRepository, revie
         if deliveries.outstanding(scan.id):
             continue
         rows = deliveries.of_shown_run(scan.id)
+        if any(row.state is DeliveryState.OWED for row in rows):
+            continue  # since just now
+        for run_id in {row.run_id for row in rows}:
+            # What of an earlier run was refused after the shown one took its place.
+            reviews.supersede(run_id)
         try:
             if any(row.state is DeliveryState.WAITING for row in rows):
                 scans.apply_event(scan.id, ScanEvent.REVIEW, "what is not sent yet waits for a review")

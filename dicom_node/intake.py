@@ -181,7 +181,7 @@ class Intake:
         if run.state is RunState.DONE:
             # The same images and models as before: the results exist; what a destination refused is tried anew, and
             # owed before the delivery loop sees the scan, which would end it again.
-            self._judge_held(run)
+            self._judge_held_safely(run)
             self._deliveries.owe_again(scan.id)
             for destination in sorted({row.destination for row in self._deliveries.outstanding(scan.id)}):
                 self._try_destination(destination)
@@ -236,6 +236,12 @@ class Intake:
         self._look_again_at.pop(scan.id, None)
         if (scan.status, ScanEvent.RETRY) in TRANSITIONS:
             self._move(scan.id, ScanEvent.RETRY, "a person changed a series' role")
+
+    def _judge_held_safely(self, run: RunRow) -> None:
+        try:
+            self._judge_held(run)
+        except Exception as error:  # what was found then cannot be read any more: what is held stays so, others go on
+            log.error("held objects not judged", run=run.id, exc_info=error)
 
     def _resend(self, scan: ScanRow, request: RequestRow) -> None:
         try:

@@ -130,7 +130,8 @@ class CommitmentRepository:
             committed: SOP Instance UIDs. failed: SOP Instance UID to a reason of one line.
         """
         now = self._clock()
-        with self._database.write() as session:
+
+        def work(session: Session) -> Settled:
             transaction = session.get(CommitmentTransaction, transaction_uid)
             if transaction is None:
                 return Settled(known=False)
@@ -155,6 +156,9 @@ class CommitmentRepository:
                     row.state, row.reason, row.ended_at = CommitmentState.COMMITTED.value, "", now
                     counts["committed"] += 1
             return Settled(known=True, **counts)
+
+        # Scans are locked one after the other, as those who record images lock them: one of two may have to begin anew.
+        return self._database.run(work)
 
     def expire(self, give_up_after: timedelta) -> int:
         """End what was not answered for so long since it was first owed, as not confirmed; how many."""

@@ -23,8 +23,9 @@ from storage.vocabulary import REJECTION_NOTE, DeliveryState, ReviewVerdict
 REJECTED = "rejected-in-review"
 #: Why a delivery that waited for a review is not sent any more.
 SUPERSEDED = "a later run's results took its place before it was reviewed"
-#: Before the reason why a delivery of an earlier run failed or was held.
-OUTDATED = "a later run's results took its place"
+#: Before the reason why a delivery of an earlier run failed, or was held.
+OUTDATED = "a later run's results took its place: "
+OUTDATED_HELD = "a later run's results took the place of what was held: "
 _WITHHELD = (DeliveryState.WAITING.value, DeliveryState.WITHDRAWN.value)
 _FAILED = DeliveryState.FAILED.value
 _UNSENT = (DeliveryState.OWED.value, _FAILED, *_WITHHELD)
@@ -108,13 +109,19 @@ def judge_held(session: Session, delivery_id: int, reason: str, now: datetime, *
 def supersede(session: Session, scan: Scan, run: Run) -> int:
     """Of the other runs, send nothing any more that waits for a review, and let this one's wait again; how many.
 
-    What destinations refused of runs before this one, or what was held there, needs no mending any more.
+    What destinations refused of runs before this one, or what was held there, needs no mending any more; what was of
+    this one while another stood in its place does again.
     """
-    of_scan = _deliveries(Run.scan_id == scan.id)
+    of_scan = _deliveries(Run.scan_id == scan.id).with_for_update(of=Delivery)
     unsent = of_scan.where(Run.number < run.number, ResultObject.kind != REJECTION_NOTE)
     for delivery in session.scalars(unsent.where(Delivery.state.in_((_FAILED, DeliveryState.HELD.value)))):
-        delivery.last_error = one_line(f"{OUTDATED}: {delivery.last_error}")
+        kind = OUTDATED_HELD if delivery.state == DeliveryState.HELD else OUTDATED
+        delivery.last_error = one_line(f"{kind}{delivery.last_error}")
         delivery.state = DeliveryState.REPLACED.value
+    for own in session.scalars(of_scan.where(Run.id == run.id, Delivery.state == DeliveryState.REPLACED.value)):
+        for kind, state in ((OUTDATED, DeliveryState.FAILED), (OUTDATED_HELD, DeliveryState.HELD)):
+            if own.last_error.startswith(kind):
+                own.state, own.last_error = state.value, own.last_error.removeprefix(kind)
     for own in session.scalars(of_scan.where(Run.id == run.id, Delivery.last_error == SUPERSEDED)):
         own.state, own.last_error = DeliveryState.WAITING.value, ""
     others = of_scan.where(Run.id != run.id)

@@ -99,7 +99,9 @@ class ScrubRepository:
         return self._database.run(work)
 
     def image_damaged(self, file: KeptFile, aside: str, text: str) -> int | None:
-        """Note that a received image is not what it was; the removal to carry out. None where it was removed meanwhile.
+        """Note that a received image is not what it was; the removal to carry out.
+
+        None where it was removed meanwhile, or came again and lies elsewhere.
 
         Args:
             aside: the relative path of what is left of it, '' for nothing.
@@ -109,6 +111,8 @@ class ScrubRepository:
             if file.scan_id is not None:
                 locked_scan(session, file.scan_id)
             if session.get(RemovedInstance, file.id, with_for_update=True) is not None:
+                return None
+            if session.scalar(select(Instance.path).where(Instance.id == file.id).with_for_update()) != file.path:
                 return None
             removal = Removal(study_id=file.owner, begun_at=self._clock(), instances=1, bytes=file.size, why=_WHY)
             session.add(removal)

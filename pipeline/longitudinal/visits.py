@@ -57,10 +57,8 @@ def joined_to_last(visits: Sequence[Visit]) -> tuple[tuple[Visit, ...], tuple[Vi
     """
     chain: dict[str, str] = {}
     for number, visit in enumerate(visits):
-        chain[visit.study_uid] = visit.study_uid
-        before = _laid_on(visit, visits[number - 1] if number else None)
-        if before in chain:
-            chain[visit.study_uid] = chain[before]
+        before = _laid_on(visit, visits[:number])
+        chain[visit.study_uid] = chain.get(before, visit.study_uid)
     last = chain[visits[-1].study_uid] if visits else ""
     return (
         tuple(visit for visit in visits if chain[visit.study_uid] == last),
@@ -68,15 +66,26 @@ def joined_to_last(visits: Sequence[Visit]) -> tuple[tuple[Visit, ...], tuple[Vi
     )
 
 
-def _laid_on(visit: Visit, before: Visit | None) -> str:
-    """Study Instance UID of the visit that `visit` was laid on; empty for none."""
-    if visit.after is not None or before is None:
-        return visit.after or ""
+def _laid_on(visit: Visit, earlier: Sequence[Visit]) -> str:
+    """Study Instance UID of the one of `earlier` that `visit` was laid on, or goes back to; empty for none."""
+    if visit.after == "" or not earlier:
+        return ""
+    if visit.after in {one.study_uid for one in earlier}:
+        return visit.after
+    if visit.after is not None:
+        # That visit counts no more (rejected, erased, analysed anew and failed): UIDs were handed on through it.
+        known = _uids(visit)
+        return next((one.study_uid for one in reversed(earlier) if not known.isdisjoint(_uids(one))), "")
     # Older releases did not say: lesions counted as first seen, or none where there had been some and none vanished.
     apart = any(lesion.change is LesionChange.FIRST for lesion in visit.lesions) or (
-        not visit.lesions and not visit.vanished and bool(before.lesions)
+        not visit.lesions and not visit.vanished and bool(earlier[-1].lesions)
     )
-    return "" if apart else before.study_uid
+    return "" if apart else earlier[-1].study_uid
+
+
+def _uids(visit: Visit) -> set[str]:
+    """The tracking UIDs that a visit's lesions have or came from."""
+    return {*visit.vanished, *(uid for one in visit.lesions for uid in (one.tracking_uid, *one.from_uids))}
 
 
 def families(visits: Sequence[Visit]) -> Mapping[str, str]:

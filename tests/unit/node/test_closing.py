@@ -12,7 +12,7 @@ from dicom_node.config import NodeConfig
 from dicom_node.store import Store, open_store
 from storage.lifecycle import ScanEvent, ScanState
 from storage.results import ResultRecord
-from storage.review_consequences import REJECTED
+from storage.review_consequences import OUTDATED, OUTDATED_HELD, REJECTED
 from storage.vocabulary import DeliveryState, ReviewVerdict, RunState, Source
 
 
@@ -101,11 +101,16 @@ def test_what_was_refused_or_held_of_an_earlier_run_neither_fails_the_scan_nor_i
     assert closed(store, scan_id) == (ScanState.DELIVERED, None)
     assert store.audit.list(scan_id=scan_id)[-1].text == "delivered to pacs"
     assert [(one.run_id, one.state, one.last_error) for one in store.deliveries.of_scan(scan_id)] == [
-        (first, DeliveryState.REPLACED, "a later run's results took its place: status 0xC000"),
-        (first, DeliveryState.REPLACED, "a later run's results took its place: held, not sent: title: odd"),
+        (first, DeliveryState.REPLACED, f"{OUTDATED}status 0xC000"),
+        (first, DeliveryState.REPLACED, f"{OUTDATED_HELD}held, not sent: title: odd"),
         (second, DeliveryState.SENT, ""),
     ]
     assert store.deliveries.dead_letters() == []
+    store.reviews.supersede(first)  # as where it is shown again: a review withholds it
+    assert [(one.state, one.last_error) for one in store.deliveries.of_scan(scan_id)[:2]] == [
+        (DeliveryState.FAILED, "status 0xC000"),
+        (DeliveryState.HELD, "held, not sent: title: odd"),
+    ]
 
 
 def test_a_refusal_that_came_after_the_later_run_concerns_neither_the_scan_nor_run_again(store: Store) -> None:
@@ -118,4 +123,5 @@ def test_a_refusal_that_came_after_the_later_run_concerns_neither_the_scan_nor_r
     store.deliveries.mark_sent(later.id)
     store.deliveries.mark_failed(early.id, None, "status 0xC000")
     assert closed(store, scan_id) == (ScanState.DELIVERED, None)
+    assert store.deliveries.dead_letters() == []
     assert store.deliveries.owe_again(scan_id) == 0

@@ -64,6 +64,17 @@ def test_visits_are_joined_by_whom_they_were_laid_on() -> None:
     assert joined_to_last([]) == ((), ())
 
 
+def test_a_chain_holds_where_a_visit_between_counts_no_more() -> None:
+    first = visit(1, lesion("a", FIRST, product=1000, target=True))
+    third = visit(3, lesion("a", SAME, product=450), after="1.2")  # laid on a visit that was rejected since
+    fourth = visit(4, lesion("a", SAME, product=440), after="1.3")
+    joined, apart = joined_to_last([first, third, fourth])
+    assert (joined, apart) == ((first, third, fourth), ())
+    assert responses(joined)[0].category.value == "PR"
+    other = visit(3, lesion("z", FIRST), after="1.2")
+    assert joined_to_last([first, other]) == ((other,), (first,))
+
+
 def test_of_an_older_release_an_empty_visit_is_joined_where_lesions_vanished() -> None:
     first = visit(1, lesion("a", FIRST), after=None)
     gone, unlinked = visit(2, after=None, vanished=("a",)), visit(2, after=None)
