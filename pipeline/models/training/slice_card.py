@@ -55,9 +55,11 @@ def card_text(
     study: str = "",
 ) -> str:
     """Markdown. entry: the manifest's. figures: split to `summarise`'s dict. epoch: its row of the curves, with
-    'epochs', the number of all, 'stages', how many at which size, and 'share_of_start', the earlier version's share in
-    a mix of weights. rounding: how far float16 storage moves a probability at most. note: anything to add about the
-    training. study: how the study's threshold was chosen."""
+    'epochs', the number of all, 'stages', how many at which size, and in a mix of weights 'share_of_start', the
+    earlier version's share, or 'share_of_epoch', that epoch's beside the last one's. rounding: how far float16
+    storage moves a probability at most. note: anything to add about the training. study: how the study's threshold
+    was chosen.
+    """
     architecture, side = entry["architecture"], entry["input_size"]
     tables = "\n\n".join(f"{split}:\n\n```\n{slice_table(one)}\n```" for split, one in figures.items())
     unseen = "" if "test" in figures else "\nThe test slices have not been read for this interim version.\n"
@@ -72,6 +74,8 @@ def card_text(
     )
     share = float(epoch.get("share_of_start", 0.0))
     mixed = f", {share:.0%} of it of the version the run began with (`slice_soup`)" if share else ""
+    if of_epoch := float(epoch.get("share_of_epoch", 0.0)):
+        mixed = f", {of_epoch:.0%} of it of that epoch and the rest of the last (`slice_soup`)"
     added = f"\n\n{fill(note, 118)}" if note else ""
     return f"""# {entry["name"]} {entry["version"]}
 

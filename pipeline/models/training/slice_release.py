@@ -128,11 +128,11 @@ def best_network(run: Path) -> tuple[Any, dict[str, Any]]:
     with np.load(chosen) as arrays:
         network.set_weights([arrays[f"average/{n}"] for n in range(len(network.weights))])
         epoch = int(arrays["epoch"]) if "epoch" in arrays else len(history)
-        share = float(arrays["share"]) if "share" in arrays else 0.0
+        share, of_epoch = (float(arrays[name]) if name in arrays else 0.0 for name in ("share", "share_of_epoch"))
     sizes = [int(row["size"]) for row in history]
     stages = ", ".join(f"{len(list(same))} at {size}" for size, same in groupby(sizes))
     row = history[epoch - 1]
-    facts = {"epochs": len(history), "stages": stages, "share_of_start": share}
+    facts = {"epochs": len(history), "stages": stages, "share_of_start": share, "share_of_epoch": of_epoch}
     return network, {"serves_at": row["size"]} | row | facts
 
 

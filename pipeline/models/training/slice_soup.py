@@ -1,7 +1,8 @@
-"""Weights between a run's beginning and its end: python -m pipeline.models.training.slice_soup --run RUN ...
+"""Weights between two points of a run: python -m pipeline.models.training.slice_soup --run RUN ...
 
-After a short run from released weights, their mean with its end may be better than either. Each mix is validated, and
-one that is better than every epoch of the run becomes RUN/best.npz, which `slice_release` takes.
+After a short run from released weights, their mean with its end may be better than either (`--start`); after a long
+one, that of its best epoch with its end. Each mix is validated, and one that is better than every epoch of the run
+becomes RUN/best.npz, which `slice_release` takes.
 """
 
 from __future__ import annotations
@@ -38,6 +39,15 @@ def last_average(run: Path) -> tuple[list[NDArray[Any]], list[dict[str, float]]]
         return [state[f"average/{n}"] for n in range(count)], json.loads(str(state["history"]))
 
 
+def best_average(run: Path) -> tuple[list[NDArray[Any]], int]:
+    """The running average at the run's best epoch, and which that was. Raises ValueError: what is kept is a mix."""
+    with np.load(run / "best.npz") as kept:
+        if {"share", "share_of_epoch"} & set(kept.files):
+            raise ValueError(f"{run / 'best.npz'} is a mix already: take the run's own state and mix anew")
+        count = sum(name.startswith("average/") for name in kept.files)
+        return [kept[f"average/{n}"] for n in range(count)], int(kept["epoch"])
+
+
 def beginning(network: Any, files: Sequence[Path]) -> list[NDArray[Any]]:
     """Weights of `network`, those that `files` hold from there (auxiliary targets they do not); it has them then."""
     for file in files:
@@ -50,8 +60,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True, help="the --out folder of slice_training")
-    parser.add_argument("--start", type=Path, nargs="+", required=True, help="what the run began with")
-    parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the beginning, each validated")
+    parser.add_argument("--start", type=Path, nargs="+", help="what the run began with; else its best epoch is mixed")
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the former, each validated")
     parser.add_argument("--least-type", type=float, default=0.0, help="type accuracy below which none is considered")
     chosen = parser.parse_args(arguments)
     import tensorflow as tf
@@ -62,17 +72,21 @@ def main(arguments: list[str] | None = None) -> None:
     val = cached_slices(chosen.data, "val", chosen.run / "cache")
     trainer = SliceTrainer(val, val, chosen.run, 0, Plan(sizes=(int(row["size"]),)))
     trainer.average.set_weights(end)
-    start = beginning(trainer.average, chosen.start)
+    if chosen.start:
+        start, epoch, told = beginning(trainer.average, chosen.start), len(history), "share"
+    else:
+        start, epoch = best_average(chosen.run)
+        told = "share_of_epoch"
     best = max([-1.0, *(row["score"] for row in history if row["type_accuracy"] >= chosen.least_type)])
     for share in chosen.shares:
         weights = mixed(start, end, share)
         trainer.average.set_weights(weights)
         figures = trainer.validate(int(row["serves_at"]))
-        print(json.dumps({"share_of_start": share, **figures}), flush=True)
+        print(json.dumps({told: share, **figures}), flush=True)
         if figures["type_accuracy"] >= chosen.least_type and figures["score"] > best:
             best = figures["score"]
             arrays = {f"average/{n}": value for n, value in enumerate(weights)}
-            write_npz(chosen.run / "best.npz", arrays | {"epoch": np.array(len(history)), "share": np.array(share)})
+            write_npz(chosen.run / "best.npz", arrays | {"epoch": np.array(epoch), told: np.array(share)})
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from pipeline.models.training.slice_data import (
 from pipeline.models.training.slice_network import classifier, shrinking, take_over, training_network
 from pipeline.models.training.slice_plan import Plan
 from pipeline.models.training.slice_probe import probe_accuracy
-from pipeline.models.training.slice_soup import beginning, mixed
+from pipeline.models.training.slice_soup import beginning, best_average, mixed
 from pipeline.models.training.slice_study import Study, StudyScore, choose_threshold, study_scores
 from pipeline.models.training.slice_synthetic import (
     EXCHANGED,
@@ -211,6 +211,16 @@ def test_a_mix_lies_between_a_run_and_what_it_began_with(tmp_path: Path) -> None
         )
         for one, other, between in zip(*three, strict=True):
             np.testing.assert_allclose(between, 0.25 * one + 0.75 * other, atol=1e-5)
+
+
+def test_a_mix_is_made_of_a_runs_own_epoch_and_never_of_a_mix(tmp_path: Path) -> None:
+    weights = {"average/0": np.arange(3.0, dtype=np.float32), "average/1": np.ones(2, np.float32)}
+    np.savez(tmp_path / "best.npz", **weights, epoch=np.array(20))
+    found, epoch = best_average(tmp_path)
+    assert (epoch, [one.tolist() for one in found]) == (20, [[0.0, 1.0, 2.0], [1.0, 1.0]])
+    np.savez(tmp_path / "best.npz", **weights, epoch=np.array(20), share_of_epoch=np.array(0.7))
+    with pytest.raises(ValueError, match="is a mix already"):
+        best_average(tmp_path)
 
 
 def head() -> NDArray[np.float32]:
