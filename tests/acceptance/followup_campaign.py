@@ -152,11 +152,16 @@ def faults(pair: Pair, found: FollowUp, first: Imaged, second: Imaged) -> list[s
         said.append(f"lesions {told}, not {expected}")
     if now.vanished != (("0.2",) if pair.kind == "vanished" else ()):
         said.append(f"vanished {now.vanished}")
-    for uid in dict.fromkeys(uid for _, uid, _ in expected):
+    for uid, came_from in {uid: came_from for _, uid, came_from in expected}.items():
         row = next(row for row in found.changes if row.tracking_uid == uid)
-        true = [_volume_of(first, found, 0, uid), _volume_of(second, found, 1, uid)]
+        # A merged lesion is held against all that went into it.
+        parts = [volume for part in came_from or (uid,) if (volume := _volume_of(first, found, 0, part)) is not None]
+        true = [sum(parts) if parts else None, _volume_of(second, found, 1, uid)]
         if [row.previous, row.current] != true or row.percent_since_previous != _percent(*true):
             said.append(f"{uid}: {row.previous} to {row.current}, truth {true}")
+    listed = {row.tracking_uid for row in found.changes if row.tracking_uid}
+    if listed != {uid for _, uid, _ in expected} | set(now.vanished):
+        said.append(f"rows of {sorted(listed)}")
     whole = next(row for row in found.changes if (row.subject, row.tracking_uid) == ("WT", ""))
     true = [float((one.labels > 0).sum()) * one.grid.voxel_volume_ml for one in (first, second)]
     if not np.allclose([whole.previous, whole.current], true, rtol=1e-12):
