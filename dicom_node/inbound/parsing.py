@@ -45,6 +45,7 @@ def parse_data_set(data: bytes, transfer_syntax_uid: str, *, stop_before_pixels:
 
 
 def _parsed(stream: BinaryIO, syntax: UID, transfer_syntax_uid: str, stop_before_pixels: bool) -> Dataset:
+    dataset: Dataset | None
     try:
         implicit, little = _encoding(syntax)
         dataset = pydicom.filereader.read_dataset(
@@ -58,8 +59,13 @@ def _parsed(stream: BinaryIO, syntax: UID, transfer_syntax_uid: str, stop_before
         dataset.set_original_encoding(implicit, little, dataset.original_character_set)
     except RecursionError:
         raise ObjectUnreadable("its sequences are nested too deep") from None
+    except MemoryError:
+        dataset = None
     except Exception as error:  # pydicom documents no closed set of errors for broken input
         raise ObjectUnreadable(type(error).__name__) from error
+    if dataset is None:
+        # Not in the handler: the error's frames hold what filled the memory, and to refuse it takes some.
+        raise ObjectUnreadable(MemoryError.__name__)
     return dataset
 
 
