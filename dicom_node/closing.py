@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storage.deliveries import DeliveryRepository, DeliveryRow
+from storage.deliveries import DeliveryRepository
+from storage.delivery_rows import DeliveryRow
 from storage.errors import ImpossibleTransition
 from storage.lifecycle import ScanEvent, ScanState
 from storage.reviews import ReviewRepository

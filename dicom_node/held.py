@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import structlog
 
 from dicom_node.routing import Routing
-from dicom_node.run_inputs import LINT
+from dicom_node.run_inputs import lint_of
 from dicom_node.verification import made_by_node
 from storage.deliveries import DeliveryRepository
 from storage.files import FileStore
@@ -33,10 +32,9 @@ class HeldObjects:
 
     def judge_again(self, run: RunRow) -> None:
         """Release what of a run may go to its destination by now; of the rest the reason is that of today."""
-        lint_file = self.files.run_folder(run.id) / LINT
-        if not lint_file.is_file():
+        found = lint_of(self.files, run.id)
+        if found is None:
             return
-        found = json.loads(lint_file.read_bytes())
         # A verified document is held as its source is, which has its kind: their content is the same.
         made = made_by_node(self.results.of_run(run.id))
         defects = {row.kind: found.get(row.sop_instance_uid, []) for row in made}

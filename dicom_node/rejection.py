@@ -12,7 +12,8 @@ from pydicom import Dataset, dcmread
 from dicom_node.results.rejection_note import KIND, Rejection, rejection_note
 from dicom_node.routing import Routing
 from storage.clock import Clock, utc_now
-from storage.deliveries import DeliveryRepository, DeliveryRow
+from storage.deliveries import DeliveryRepository
+from storage.delivery_rows import DeliveryRow
 from storage.files import FileStore
 from storage.results import ResultRecord, ResultRepository, ResultRow
 from storage.reviews import ReviewRow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,19 @@ from storage.vocabulary import Source
 REPORT = "report.json"
 SEGMENTATION = "segmentation.nii.gz"
 LINT = "lint.json"
+
+
+def lint_of(files: FileStore, run_id: str) -> dict[str, list[dict[str, Any]]] | None:
+    """The defects that the lint found in a run's objects, by SOP Instance UID; None where it has not run.
+
+    Raises:
+        OSError, ValueError: the file cannot be read.
+    """
+    path = files.run_folder(run_id) / LINT
+    if not path.is_file():
+        return None
+    found: dict[str, list[dict[str, Any]]] = json.loads(path.read_bytes())
+    return found
 
 
 def report_of(folder: Path, told: Mapping[str, Any]) -> Report:

@@ -9,35 +9,31 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from dicom_node.engine import Step
-from dicom_node.explanations import TELLING, telling_slices
-from dicom_node.follow_up import REFERENCE, FollowUps
+from dicom_node.follow_up import FollowUps
 from dicom_node.follow_up_notes import FAILED
 from dicom_node.inbound.study_facts import role_records, study_facts
 from dicom_node.intake import error_fields
-from dicom_node.kept_analysis import EVIDENCE, read_analysis
+from dicom_node.kept_analysis import json_bytes, keep_analysis, read_analysis
 from dicom_node.results.encoders import encode_checked
 from dicom_node.results.stamp import EncodingOptions, PredecessorDocument, RunStamp
 from dicom_node.results.written_report import subject_of, write_report
 from dicom_node.routing import Routing
-from dicom_node.run_inputs import LINT, REPORT, SEGMENTATION, uploaded_volumes
-from dicom_node.study import StudyIneligible, StudyReading, evidence_record, read_study
+from dicom_node.run_inputs import LINT, REPORT, lint_of, uploaded_volumes
+from dicom_node.study import StudyIneligible, StudyReading, read_study
 from dicom_node.study_rows import study_files
-from dicom_node.viewing import SPACE
 from pipeline.analysis import analyse
 from pipeline.longitudinal.compare import unmeasured
 from pipeline.models.protocols import Models
-from pipeline.nifti import save_labels, save_volume
 from pipeline.prognosis import with_prognosis
-from pipeline.report import Flag, Report, Segmentation, Stage
-from pipeline.report_json import report_to_dict
-from pipeline.volume import SeriesRole, Volume
+from pipeline.report import Flag, Report, Stage
+from pipeline.volume import SeriesRole
 from storage.deliveries import DeliveryRepository
 from storage.files import FileStore
 from storage.lifecycle import ScanEvent
@@ -130,7 +126,8 @@ class RunSteps:
             report = self._compared(run, reading, report)
         if self._prognosis:
             report = with_prognosis(report, self._models(), None if reading is None else reading.age_years)
-        self._keep(run_id, report, roles, volumes[report.reference_role], reading, convert_s)
+        told = {"series_roles": roles, "convert_seconds": round(convert_s, 3)}
+        keep_analysis(self._files, run_id, report, volumes[report.reference_role], reading, told)
         self._scans.apply_event_once(scan.id, ScanEvent.ANALYSED, "analysed")
 
     def _compared(self, run: RunRow, reading: StudyReading, report: Report) -> Report:
@@ -165,30 +162,6 @@ class RunSteps:
         begin = 10 if stage is stages[0] else _STAGE_ENDS[stages[stages.index(stage) - 1]]
         self._scans.set_progress(scan_id, round(begin + share * (_STAGE_ENDS[stage] - begin)), str(stage))
 
-    def _keep(
-        self,
-        run_id: str,
-        report: Report,
-        roles: Mapping[str, Any],
-        reference: Volume,
-        reading: StudyReading | None,
-        convert_s: float,
-    ) -> None:
-        told = {**report_to_dict(report), "series_roles": roles, "convert_seconds": round(convert_s, 3)}
-        folder = self._files.run_folder(run_id)
-        if isinstance(report.segmentation, Segmentation):
-            save_labels(folder / SEGMENTATION, report.segmentation)
-        save_volume(folder / REFERENCE, reference)
-        if reading is not None:
-            record = evidence_record(reading, report.reference_role, self._files.root)
-            self._files.write_result(run_id, EVIDENCE, _json(record))
-        slices = telling_slices(report)
-        if slices is not None:
-            self._files.write_result(run_id, TELLING, slices)
-        if report.space is not None:
-            self._files.write_result(run_id, SPACE, report.space.to_bytes())
-        self._files.write_result(run_id, REPORT, _json(told))
-
     def encode(self, run_id: str) -> None:
         """Write the result objects and the report for people into the run's folder, and the objects' rows.
 
@@ -219,7 +192,7 @@ class RunSteps:
                         sha256=hashlib.sha256(data).hexdigest(),
                     )
                 )
-            self._files.write_result(run_id, LINT, _json(found))
+            self._files.write_result(run_id, LINT, json_bytes(found))
         written = write_report(kept.report, subject_of(header, stamp), kept.volume, options=stamp.options)
         self._files.write_result(run_id, "report.html", written.html.encode())
         self._files.write_result(run_id, "report.pdf", written.pdf)
@@ -268,7 +241,7 @@ class RunSteps:
         """
         run = self._scans.run(run_id)
         folder = self._files.run_folder(run_id)
-        found = json.loads((folder / LINT).read_bytes()) if (folder / LINT).is_file() else {}
+        found = lint_of(self._files, run_id) or {}
         for result in self._results.of_run(run_id):
             defects = found.get(result.sop_instance_uid, [])
             for destination in self._routing.destinations(result.kind):
@@ -296,7 +269,3 @@ class RunSteps:
         self._scans.finish_run(run_id, RunState.FAILED)
         event = ScanEvent.REJECT if isinstance(error, StudyIneligible) else ScanEvent.FAIL
         self._scans.apply_event_once(run.scan_id, event, text, error_code=code)
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode()

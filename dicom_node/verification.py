@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from pydicom import dcmread
@@ -13,7 +13,7 @@ from pydicom import dcmread
 from dicom_node.result_kinds import ResultKind
 from dicom_node.results.verified import Verification, can_be_verified, verified
 from dicom_node.routing import Routing
-from dicom_node.run_inputs import LINT
+from dicom_node.run_inputs import lint_of
 from storage.deliveries import DeliveryRepository
 from storage.files import FileStore
 from storage.results import ResultRecord, ResultRepository, ResultRow
@@ -45,8 +45,7 @@ class Verifications:
         if not verification.is_attributable:
             log.info("not verified: no organization or no name", run=review.run_id, review=review.id)
             return
-        lint_file = self.files.run_folder(review.run_id) / LINT
-        found = json.loads(lint_file.read_bytes()) if lint_file.is_file() else {}
+        found = lint_of(self.files, review.run_id) or {}
         # As the node made them: a verification amends the analysis, not another person's verification.
         made = made_by_node(self.results.of_run(review.run_id))
         for source in (row for row in made if row.kind in _DOCUMENTS):
@@ -73,7 +72,7 @@ class Verifications:
             log.info("verified", run=review.run_id, kind=source.kind, review=review.id)
 
     def _owe(
-        self, review: ReviewRow, source: ResultRow, kept: ResultRow, found: dict[str, list[dict[str, object]]]
+        self, review: ReviewRow, source: ResultRow, kept: ResultRow, found: dict[str, list[dict[str, Any]]]
     ) -> None:
         """To whom the amended one's source was owed, or it is held as that was: their content is the same.
 

@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from storage.clock import Clock, utc_now
 from storage.columns import one_line
 from storage.commitments import owe_commitment
 from storage.database import Database
+from storage.delivery_rows import DeliveryRow, delivery_query, delivery_rows
 from storage.errors import Conflict, NotFound
 from storage.reviews import holds, withheld_runs
-from storage.rows import detached
 from storage.tables import Delivery, ResultObject, Run, Scan
 from storage.transitions import locked_scan
 from storage.vocabulary import REJECTION_NOTE, DeliveryState
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeliveryRow:
-    """One object for one destination, with all a sender needs. `attempts` counts those begun."""
-
-    id: int
-    result_object_id: int
-    destination: str
-    state: DeliveryState
-    attempts: int
-    next_attempt_at: datetime
-    last_error: str
-    created_at: datetime
-    sent_at: datetime | None
-    scan_id: str
-    run_id: str
-    kind: str
-    sop_instance_uid: str
-    sop_class_uid: str
-    path: str
-    size: int
-    sha256: str
 
 
 class DeliveryRepository:
@@ -84,7 +60,7 @@ class DeliveryRepository:
                 owed.state, owed.next_attempt_at = DeliveryState.OWED.value, now
                 session.add(owed)
         session.flush()
-        return _rows(session, _query().where(Delivery.result_object_id == result_object_id))
+        return delivery_rows(session, delivery_query().where(Delivery.result_object_id == result_object_id))
 
     def hold(self, result_object_id: int, destination: str, reason: str) -> None:
         """Note that the object is not fit for the destination, unless it is known there already. Raises NotFound."""
@@ -135,7 +111,7 @@ class DeliveryRepository:
                 delivery.next_attempt_at = at + self._lease
                 delivery.attempts += 1
             session.flush()
-            return _rows(session, _query().where(Delivery.id.in_([delivery.id for delivery in taken])))
+            return delivery_rows(session, delivery_query().where(Delivery.id.in_([delivery.id for delivery in taken])))
 
     def is_due(self, destination: str) -> bool:
         """True where something could be taken for a destination now."""
@@ -176,7 +152,7 @@ class DeliveryRepository:
                 delivery.state, delivery.last_error = state.value, one_line(error)
                 delivery.next_attempt_at = next_at or delivery.next_attempt_at
             session.flush()
-            return _rows(session, _query().where(Delivery.id == delivery_id))[0]
+            return delivery_rows(session, delivery_query().where(Delivery.id == delivery_id))[0]
 
     def owe_again(self, scan_id: str) -> int:
         """Owe anew what destinations refused of the run this scan shows (a person asked for it); how many rows.
@@ -189,8 +165,7 @@ class DeliveryRepository:
             of_run = query.where(Run.number == scan.run)
             refused = list(session.scalars(of_run.where(Delivery.state == DeliveryState.FAILED.value)))
             for delivery in refused:
-                delivery.state, delivery.next_attempt_at = DeliveryState.OWED.value, self._clock()
-                delivery.created_at = self._clock()  # the days after which it is given up begin anew
+                _owe_anew(delivery, self._clock())
             return len(refused)
 
     def owe_once_more(self, delivery_id: int) -> DeliveryRow:
@@ -208,10 +183,9 @@ class DeliveryRepository:
             if session.scalar(of_run.where(_may_leave())) is None:
                 raise Conflict("a review withholds these results: accept them first", "review")
             delivery = session.get_one(Delivery, delivery_id, with_for_update=True)
-            delivery.state, delivery.next_attempt_at = DeliveryState.OWED.value, self._clock()
-            delivery.created_at = self._clock()  # the days after which it is given up begin anew
+            _owe_anew(delivery, self._clock())
             session.flush()
-            return _rows(session, _query().where(Delivery.id == delivery_id))[0]
+            return delivery_rows(session, delivery_query().where(Delivery.id == delivery_id))[0]
 
     def give_up(self, destination: str, owed_before: datetime, reason: str) -> int:
         """Fail what has been owed to a destination since before a time; how many."""
@@ -228,14 +202,16 @@ class DeliveryRepository:
 
     def dead_letters(self, *, limit: int = 200) -> list[DeliveryRow]:
         """What destinations refused for good, the latest first."""
-        query = _query().order_by(None).where(Delivery.state == DeliveryState.FAILED.value)
+        query = delivery_query().order_by(None).where(Delivery.state == DeliveryState.FAILED.value)
         with self._database.read() as session:
-            return _rows(session, query.order_by(Delivery.next_attempt_at.desc(), Delivery.id.desc()).limit(limit))
+            return delivery_rows(
+                session, query.order_by(Delivery.next_attempt_at.desc(), Delivery.id.desc()).limit(limit)
+            )
 
     def get(self, delivery_id: int) -> DeliveryRow:
         """One delivery. Raises NotFound."""
         with self._database.read() as session:
-            found = _rows(session, _query().where(Delivery.id == delivery_id))
+            found = delivery_rows(session, delivery_query().where(Delivery.id == delivery_id))
         if not found:
             raise NotFound("delivery", delivery_id)
         return found[0]
@@ -243,13 +219,13 @@ class DeliveryRepository:
     def of_scan(self, scan_id: str) -> list[DeliveryRow]:
         """Every delivery of a scan, oldest first."""
         with self._database.read() as session:
-            return _rows(session, _query().where(Run.scan_id == scan_id))
+            return delivery_rows(session, delivery_query().where(Run.scan_id == scan_id))
 
     def of_shown_run(self, scan_id: str) -> list[DeliveryRow]:
         """Every delivery of the run whose results the scan shows, oldest first."""
         shown = select(Scan.run).where(Scan.id == scan_id).scalar_subquery()
         with self._database.read() as session:
-            return _rows(session, _query().where(Run.scan_id == scan_id, Run.number == shown))
+            return delivery_rows(session, delivery_query().where(Run.scan_id == scan_id, Run.number == shown))
 
     def outstanding(self, scan_id: str) -> list[DeliveryRow]:
         """What is still owed for a scan, oldest first."""
@@ -279,25 +255,11 @@ class DeliveryRepository:
         return None if oldest is None else max(timedelta(), (now or self._clock()) - oldest)
 
 
+def _owe_anew(delivery: Delivery, now: datetime) -> None:
+    delivery.state, delivery.next_attempt_at = DeliveryState.OWED.value, now
+    delivery.created_at = now  # the days after which it is given up begin anew
+
+
 def _may_leave() -> ColumnElement[bool]:
     """The condition on a result object that no review withholds it; a rejection's own note always may."""
     return or_(ResultObject.kind == REJECTION_NOTE, ResultObject.run_id.not_in(withheld_runs()))
-
-
-def _query() -> Select[Delivery, ResultObject, str]:
-    query = select(Delivery, ResultObject, Run.scan_id).join(ResultObject, Delivery.result_object_id == ResultObject.id)
-    return query.join(Run, ResultObject.run_id == Run.id).order_by(Delivery.created_at, Delivery.id)
-
-
-def _rows(session: Session, query: Select[Delivery, ResultObject, str]) -> list[DeliveryRow]:
-    names = ("run_id", "kind", "sop_instance_uid", "sop_class_uid", "path", "size", "sha256")
-    return [
-        detached(
-            DeliveryRow,
-            delivery,
-            state=DeliveryState(delivery.state),
-            scan_id=scan_id,
-            **{name: getattr(result, name) for name in names},
-        )
-        for delivery, result, scan_id in session.execute(query)
-    ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from storage.circuits import CircuitRow
 from storage.commitments import CommitmentRow
-from storage.deliveries import DeliveryRow
+from storage.delivery_rows import DeliveryRow
 from storage.pacs_answers import PacsAnswerRow, PacsStudy
 from storage.scan_rows import ScanRow
 from storage.vocabulary import REJECTION_NOTE, CommitmentState, DeliveryState, ReviewVerdict

@@ -8,11 +8,12 @@ from storage.errors import Conflict
 from storage.reviews import ReviewRow
 from storage.scan_rows import ScanRow
 from storage.users import UserRow
-from storage.vocabulary import ReviewVerdict, RunState
+from storage.vocabulary import ReviewVerdict
 from web.context import WebContext
 from web.problems import Problem
 from web.review_schemas import ReviewOut, ReviewsOut
 from web.scan_requests import find_scan
+from web.shown_runs import reviewed_run
 from web.trail import record
 
 
@@ -32,7 +33,7 @@ def review_out(row: ReviewRow) -> ReviewOut:
 
 def reviews_of(context: WebContext, scan: ScanRow) -> ReviewsOut:
     """Return the reviews of a scan's runs, and the one that holds for the results it shows."""
-    run_id = _shown_run(context, scan)
+    run_id = reviewed_run(context, scan)
     items = [review_out(row) for row in context.reviews.of_scan(scan.id)]
     current = [one for one in items if one.run_id == run_id and one.replaced_at is None]
     return ReviewsOut(run_id=run_id, current=current[0] if current else None, items=items)
@@ -56,7 +57,7 @@ def review(
     scan = find_scan(context, scan_id)
     if verdict is not ReviewVerdict.ACCEPTED and not comment.strip():
         raise Problem(422, "comment-missing", "Say why in a comment.")
-    shown = _shown_run(context, scan)
+    shown = reviewed_run(context, scan)
     if shown is None:
         raise Problem(409, "no-results", "This scan has no results to review; wait for the analysis to end.")
     if run_id is not None and run_id != shown:
@@ -75,9 +76,3 @@ def review(
     # The comment stays with the review: it may speak of the patient, the trail never does.
     record(context, request, "review", user=user, scan_id=scan_id, verdict=verdict.value, run_id=shown)
     return review_out(given)
-
-
-def _shown_run(context: WebContext, scan: ScanRow) -> str | None:
-    """The run whose results the scan shows; None while it has not ended."""
-    runs = [run for run in context.scans.runs_of(scan.id) if run.number == scan.run and run.state is RunState.DONE]
-    return runs[0].id if runs else None

@@ -21,7 +21,8 @@ from web.images import REFERENCE_FILE
 from web.pages import render
 from web.result_view import result_view
 from web.scan_requests import find_scan
-from web.scan_view import detail, shown_run
+from web.scan_view import detail
+from web.shown_runs import shown_run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,9 @@ from pydantic.alias_generators import to_camel
 from pipeline.volume import SeriesRole
 from storage.audit import MAX_LIMIT
 from storage.audit_chain import AUDIT_PREFIX as PREFIX
-from storage.runs import RunRow
 from storage.scan_pages import LINE_FIELDS, LinePage
 from storage.scan_rows import ScanRow
 from storage.study_rows import SeriesRow
-from storage.vocabulary import RunState
 from web.context import WebContext
 from web.delivery_view import deliveries_of, pacs_answers_of
 from web.files import available_downloads
@@ -24,6 +22,7 @@ from web.result_view import headline
 from web.retention_view import retention_of
 from web.reviews import reviews_of
 from web.schemas import EventOut, ScanDetail, ScanSummary, SeriesOut
+from web.shown_runs import shown_run
 
 _EVENTS_SHOWN = 200
 #: What a line of the list is called in JSON, in the order of `LINE_FIELDS`.
@@ -64,15 +63,6 @@ def lines(context: WebContext, page: LinePage) -> list[dict[str, Any]]:
 def page_json(items: Sequence[Mapping[str, Any]], next_cursor: str | None) -> bytes:
     """A `ScanPage` as JSON. What its model would check was read from columns that hold nothing else."""
     return orjson.dumps({"items": items, "nextCursor": next_cursor}, option=orjson.OPT_UTC_Z)
-
-
-def shown_run(context: WebContext, scan: ScanRow) -> RunRow | None:
-    """Return the run whose results the scan shows, None before one is done.
-
-    While another run is under way, and where it failed, those of the latest that is done are still shown.
-    """
-    done = [run for run in context.scans.runs_of(scan.id) if run.state is RunState.DONE]
-    return max(done, key=lambda run: (run.number == scan.run, run.number), default=None)
 
 
 def detail(context: WebContext, scan: ScanRow) -> ScanDetail:

@@ -17,7 +17,8 @@ from dicom_node.outbound.backoff import BackoffPolicy
 from dicom_node.outbound.breaker import Breaker, Permission
 from dicom_node.outbound.sending import OutgoingObject, ResultSender, SendOutcome, Verdict
 from storage.clock import Clock, utc_now
-from storage.deliveries import DeliveryRepository, DeliveryRow
+from storage.deliveries import DeliveryRepository
+from storage.delivery_rows import DeliveryRow
 
 _log = logging.getLogger(__name__)
 

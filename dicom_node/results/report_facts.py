@@ -13,9 +13,10 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.valuerep import PersonName
 
-from dicom_node.follow_up_notes import FAILED, NO_EARLIER
 from dicom_node.results.evidence import HistoryPoint
 from dicom_node.results.pictures import Panel, labels_of, three_planes
+from dicom_node.results.report_course import prognosis_lines, response_lines, visits, why_no_history
+from dicom_node.results.report_words import Words
 from pipeline.anatomy import Place
 from pipeline.overlay import LABEL_COLOURS
 from pipeline.report import Finding, Measurement, Report, Skipped
@@ -66,7 +67,7 @@ def report_facts(
     report: Report, subject: Subject, volume: Volume | None, history: Sequence[HistoryPoint], words: dict[str, Any]
 ) -> ReportFacts:
     """The facts of a report. volume: the reference series for the pictures, None for none."""
-    say = _Words(words)
+    say = Words(words)
     numbers = () if isinstance(report.measurements, Skipped) else report.measurements
     panels = () if volume is None else three_planes(report, volume)
     return ReportFacts(
@@ -90,40 +91,15 @@ def report_facts(
             for one in panels
         ),
         legend=tuple((words["names"].get(label.name, label.name), rgb) for label, rgb in LABEL_COLOURS.items()),
-        history=tuple(history) or _visits(report),
-        no_history=words[_why_no_history(report)],
-        response=tuple(_response(report, say)),
-        prognosis=tuple(_prognosis(report, say)),
+        history=tuple(history) or visits(report),
+        no_history=words[why_no_history(report)],
+        response=tuple(response_lines(report, say)),
+        prognosis=tuple(prognosis_lines(report, say)),
         notice=words["notice"],
     )
 
 
-class _Words:
-    """Numbers, dates and names in one language."""
-
-    def __init__(self, words: dict[str, Any]) -> None:
-        self.words = words
-
-    def number(self, value: float | None, digits: int = 1) -> str:
-        return "–" if value is None else f"{value:.{digits}f}".replace(".", str(self.words["decimal"]))
-
-    def quantity(self, value: float, unit: str) -> str:
-        return self.number(value, 0) if unit == "1" else f"{self.number(value, 2)} {unit}"
-
-    def percent(self, share: float) -> str:
-        return self.number(100 * share, 0)
-
-    def name(self, group: str, key: str) -> str:
-        return str(self.words[group].get(key, key))
-
-    def date(self, text: str) -> str:
-        try:
-            return datetime.strptime(text[:8], "%Y%m%d").strftime(self.words["date"])
-        except ValueError:
-            return str(self.words["unknown"])
-
-
-def _identity(report: Report, subject: Subject, say: _Words) -> tuple[tuple[str, str], ...]:
+def _identity(report: Report, subject: Subject, say: Words) -> tuple[tuple[str, str], ...]:
     words, header = say.words, subject.header if subject.header is not None else Dataset()
     lines = [
         ("patient", person_text(header.get("PatientName"))),
@@ -150,7 +126,7 @@ def person_text(name: object) -> str:
     return f"{shown} ({own})" if shown and own else shown or own
 
 
-def _findings(report: Report, numbers: Sequence[Measurement], say: _Words) -> list[str]:
+def _findings(report: Report, numbers: Sequence[Measurement], say: Words) -> list[str]:
     words, told = say.words, []
     if isinstance(report.detection, Finding):
         found = report.detection
@@ -179,7 +155,7 @@ def _findings(report: Report, numbers: Sequence[Measurement], say: _Words) -> li
     return told
 
 
-def _diameters(report: Report, say: _Words) -> list[str]:
+def _diameters(report: Report, say: Words) -> list[str]:
     drawn = [lesion for lesion in report.lesions if lesion.longest is not None]
     if not drawn:
         return []
@@ -191,7 +167,7 @@ def _diameters(report: Report, say: _Words) -> list[str]:
     return [say.words[key].format(long=say.number(long_mm), short=say.number(short_mm), lesion=largest.number)]
 
 
-def _rows(numbers: Sequence[Measurement], say: _Words) -> list[tuple[str, str, str, str, str]]:
+def _rows(numbers: Sequence[Measurement], say: Words) -> list[tuple[str, str, str, str, str]]:
     """Part, volume, interval, longest and perpendicular diameter, of all lesions together."""
     totals = {(m.subject, m.quantity): m for m in numbers if m.lesion is None}
     subjects = [s for s in _SUBJECTS if any((s, q) in totals for q in ("volume", _LONG, _SHORT))]
@@ -208,7 +184,7 @@ def _rows(numbers: Sequence[Measurement], say: _Words) -> list[tuple[str, str, s
     return rows
 
 
-def _others(numbers: Sequence[Measurement], say: _Words) -> list[tuple[str, str]]:
+def _others(numbers: Sequence[Measurement], say: Words) -> list[tuple[str, str]]:
     """Whatever else was measured of all lesions together, by its own name."""
     return [
         (f"{say.name('quantities', m.quantity)}, {say.name('names', m.subject)}", say.quantity(m.value, m.unit))
@@ -217,7 +193,7 @@ def _others(numbers: Sequence[Measurement], say: _Words) -> list[tuple[str, str]
     ]
 
 
-def _lesions(report: Report, say: _Words) -> list[tuple[str, str, str, str, str]]:
+def _lesions(report: Report, say: Words) -> list[tuple[str, str, str, str, str]]:
     rows = []
     for lesion in report.lesions[:MOST_LESIONS]:
         lines = (lesion.longest, lesion.perpendicular)
@@ -227,7 +203,7 @@ def _lesions(report: Report, say: _Words) -> list[tuple[str, str, str, str, str]
     return rows
 
 
-def _place(place: Place, say: _Words) -> str:
+def _place(place: Place, say: Words) -> str:
     side = say.name("sides", place.side.value)
     return f"{say.name('regions', place.region.value)}, {side} ({say.percent(place.region_sureness)} %)"
 
@@ -237,7 +213,7 @@ def _more(report: Report, words: dict[str, Any]) -> str:
     return str(words["more_lesions"]).format(count=more) if more > 0 else ""
 
 
-def _models(report: Report, say: _Words) -> list[str]:
+def _models(report: Report, say: Words) -> list[str]:
     lines = [
         say.words["model_line"].format(
             task=say.name("tasks", model.task), name=model.name, version=model.version, hash=model.weights_sha256[:12]
@@ -247,7 +223,7 @@ def _models(report: Report, say: _Words) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _flags(report: Report, say: _Words) -> list[str]:
+def _flags(report: Report, say: Words) -> list[str]:
     told = [say.words["flags"].get(flag.code, flag.text) for flag in report.flags]
     told += [
         say.words["registration"].format(
@@ -260,52 +236,3 @@ def _flags(report: Report, say: _Words) -> list[str]:
         for one in report.registrations
     ]
     return told
-
-
-def _visits(report: Report) -> tuple[HistoryPoint, ...]:
-    followed = report.follow_up
-    if followed is None:
-        return ()
-    return tuple(HistoryPoint(study_date=f"{v.day:%Y%m%d}", volumes_ml=v.volumes_ml) for v in followed.visits)
-
-
-def _why_no_history(report: Report) -> str:
-    """The key of what is true where no curve is drawn; that no earlier analysis is known only where it was looked."""
-    if report.follow_up is not None and report.follow_up.note == NO_EARLIER:
-        return "no_history"
-    return "not_comparable" if any(flag.code == FAILED for flag in report.flags) else "not_compared"
-
-
-def _response(report: Report, say: _Words) -> list[str]:
-    """The suggested categories with their arithmetic; what they leave open stands with them."""
-    followed = report.follow_up
-    if followed is None:
-        return []
-    told = [followed.note] if followed.note else []
-    for one in (followed.diameters, followed.volume):
-        if one is not None:
-            told.append(
-                say.words["response"].format(method=say.name("methods", one.method), category=one.category.value)
-                + " "
-                + " ".join(one.arithmetic)
-            )
-    notices = {one.notice for one in (followed.diameters, followed.volume) if one is not None}
-    return [*told, *sorted(notices)]
-
-
-def _prognosis(report: Report, say: _Words) -> list[str]:
-    """What was asked of survival and what came of it, always with its warning; nothing where nobody asked."""
-    asked = report.prognosis
-    if asked is None:
-        return []
-    if asked.survival is None:
-        return [say.words["no_survival"].format(reason=say.name("no_survival_reasons", asked.reason))]
-    told = say.words["survival"].format(
-        median=say.number(asked.survival.median_months),
-        low=say.number(asked.survival.low_months),
-        high=say.number(asked.survival.high_months),
-        coverage=say.percent(asked.survival.coverage),
-        name=asked.model_name,
-        version=asked.model_version,
-    )
-    return [told, asked.warning]

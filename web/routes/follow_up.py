@@ -14,7 +14,7 @@ from web.problems import Problem, documented
 from web.routes.images import SliceIndex
 from web.routes.scans import ScanId
 from web.scan_requests import find_scan
-from web.scan_view import shown_run
+from web.shown_runs import shown_run
 from web.trail import record_view
 
 router = APIRouter(prefix="/api/scans", tags=["images"])

@@ -19,8 +19,8 @@ from web.files import DOWNLOADS, download_path
 from web.images import REFERENCE_FILE, NoImages, NoSuchSlice, ViewVolume, shown_series, volume_file
 from web.problems import Problem, documented
 from web.routes.scans import ScanId
-from web.scan_view import shown_run
 from web.schemas import AxisOut, ImagesOut
+from web.shown_runs import shown_run
 from web.trail import record, record_view
 
 router = APIRouter(prefix="/api/scans", tags=["images"])

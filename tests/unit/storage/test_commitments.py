@@ -6,7 +6,8 @@ import pytest
 
 from storage.commitments import CommitmentRepository, Settled
 from storage.database import Database
-from storage.deliveries import DeliveryRepository, DeliveryRow
+from storage.deliveries import DeliveryRepository
+from storage.delivery_rows import DeliveryRow
 from storage.results import ResultRecord, ResultRepository
 from storage.reviews import ReviewRepository
 from storage.scans import ScanRepository
